@@ -1,0 +1,71 @@
+# Everything here needs Go and make alone; what else a target uses, it says.
+#
+#   make test       the tests, with the race detector where there is a C compiler
+#   make demo       a mesh on this machine, and its breaker at work
+#   make help       the other targets
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-print-directory
+
+GO      ?= go
+BUILD   := $(GO) build -trimpath
+LINT    := $(GO) tool -modfile=tools/go.mod golangci-lint
+
+# The race detector needs cgo, hence a C compiler, on Linux. RACE= switches it
+# off; RACE=-race demands it.
+RACE    ?= $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
+FUZZTIME ?= 3s
+PKGS    ?= ./...
+
+.PHONY: build
+build: ## bin/recloser and bin/recloser-proxy
+	$(BUILD) -o bin/ ./cmd/...
+
+.PHONY: test
+test: ## all tests (PKGS=./breaker/... for some)
+	@[ -n "$(RACE)" ] || echo "make test: no C compiler here, so the tests run without the race detector"
+	$(if $(RACE),CGO_ENABLED=1) $(GO) test $(RACE) $(PKGS)
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (3s) each
+	GO="$(GO)" .ci/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: ## golangci-lint and go vet; builds the linter on first use
+	$(GO) mod verify
+	$(LINT) run
+
+.PHONY: fmt
+fmt: ## gofumpt and import order
+	$(LINT) fmt
+
+.PHONY: demo
+demo: build ## the circuit-breaking demo, about a minute (DEMO_FLAGS=--fast)
+	bin/recloser demo circuit-breaking $(DEMO_FLAGS)
+
+.PHONY: bench
+bench: build ## the proxy beside its peers; installs wrk, nginx and haproxy (Debian, as root)
+	$(BUILD) -o bin/ ./internal/lab/perf/cmd/...
+	bin/perf $(BENCH_FLAGS)
+
+.PHONY: microbench
+microbench: ## the Go benchmarks, with their allocations
+	$(GO) test -run '^$$' -bench . -benchmem $(PKGS)
+
+.PHONY: cross
+cross: ## compile everything for linux and darwin, amd64 and arm64
+	GO="$(GO)" .ci/cross
+
+.PHONY: generate
+generate: ## generated Go code
+	$(GO) generate ./...
+
+.PHONY: clean
+clean: ## remove bin and bench-out
+	rm -rf bin bench-out
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
