@@ -58,7 +58,7 @@ type EndpointMetrics struct {
 	// Immutable after ClusterMetrics.Endpoint.
 	cluster *ClusterMetrics
 	addr    string
-	labels  EndpointLabels
+	labels  Labels
 
 	refs       int       // guarded by Proxy.mu
 	releasedAt time.Time // guarded by Proxy.mu
@@ -132,7 +132,7 @@ type ClusterMetrics struct {
 
 type endpointKey struct {
 	addr   string
-	labels EndpointLabels
+	labels Labels
 }
 
 // Refuse counts a request that we answered and that no endpoint was asked. It
@@ -155,7 +155,7 @@ func (c *ClusterMetrics) Waiting(delta int) { c.waiting.Add(int64(delta)) }
 
 // Endpoint gives the cell of an endpoint, the same for the same address and
 // labels. End its use with Release.
-func (c *ClusterMetrics) Endpoint(addr string, labels EndpointLabels) *EndpointMetrics {
+func (c *ClusterMetrics) Endpoint(addr string, labels Labels) *EndpointMetrics {
 	c.proxy.mu.Lock()
 	defer c.proxy.mu.Unlock()
 	key := endpointKey{addr, labels}

@@ -95,7 +95,7 @@ func (s *series) cluster(c *ClusterMetrics) {
 		}
 	}
 	if c.own.requests.Load() > 0 {
-		s.exchanges(c.direction, &c.own, c.targetLabels("", EndpointLabels{}))
+		s.exchanges(c.direction, &c.own, c.targetLabels("", Labels{}))
 	}
 	s.refusals(c, svc)
 	if c.direction == Outbound && c.refs > 0 {
@@ -106,7 +106,7 @@ func (s *series) cluster(c *ClusterMetrics) {
 }
 
 // targetLabels gives the values of endpointLabels, or of "port" for inbound.
-func (c *ClusterMetrics) targetLabels(addr string, l EndpointLabels) []string {
+func (c *ClusterMetrics) targetLabels(addr string, l Labels) []string {
 	if c.direction == Inbound {
 		return []string{c.service.Port}
 	}

@@ -28,9 +28,9 @@ type ServiceRef struct {
 	Port      string
 }
 
-// EndpointLabels say which workload instance an endpoint is. All may be empty:
+// Labels say which workload instance an endpoint is. All may be empty:
 // an endpoint of a file or a foreign control plane has only its address.
-type EndpointLabels struct {
+type Labels struct {
 	Namespace    string
 	Pod          string
 	Workload     string

@@ -60,8 +60,8 @@ func TestExposition(t *testing.T) {
 	clock := &testClock{now: time.Unix(1000, 0)}
 	p := NewProxy(Options{Now: clock.Now, Version: "v1"})
 	c := p.Cluster(Outbound, "outbound|8080||bb.demo.svc.cluster.local", ServiceRef{"demo", "bb", "8080"})
-	good := c.Endpoint("127.0.1.5:8080", EndpointLabels{"demo", "good-1", "good", "Deployment"})
-	bad := c.Endpoint("127.0.1.6:8080", EndpointLabels{"demo", "bad-1", "bad", "Deployment"})
+	good := c.Endpoint("127.0.1.5:8080", Labels{"demo", "good-1", "good", "Deployment"})
+	bad := c.Endpoint("127.0.1.6:8080", Labels{"demo", "bad-1", "bad", "Deployment"})
 	for range 3 {
 		good.Request()
 		good.Response(200, -1, true, 1500*time.Microsecond)
@@ -80,7 +80,7 @@ func TestExposition(t *testing.T) {
 	c.Failed(ConnectFailure)
 	c.Waiting(2)
 	in := p.Cluster(Inbound, "inbound|8080||", ServiceRef{Port: "8080"})
-	app := in.Endpoint("127.1.1.5:8080", EndpointLabels{})
+	app := in.Endpoint("127.1.1.5:8080", Labels{})
 	app.Request()
 	app.Response(204, -1, true, 0)
 	in.Refuse(LimitOverflow, 0)
@@ -101,7 +101,7 @@ func TestSubsetsOfOneServiceAddUp(t *testing.T) {
 	p := NewProxy(Options{})
 	for _, subset := range []string{"v1", "v2"} {
 		c := p.Cluster(Outbound, "outbound|80|"+subset+"|a.b", ServiceRef{"b", "a", "80"})
-		m := c.Endpoint("10.0.0.1:80", EndpointLabels{})
+		m := c.Endpoint("10.0.0.1:80", Labels{})
 		m.Request()
 		m.Response(200, -1, true, time.Millisecond)
 	}
@@ -116,13 +116,13 @@ func TestReleasedSeriesStayForTheRetention(t *testing.T) {
 	clock := &testClock{now: time.Unix(1000, 0)}
 	p := NewProxy(Options{Now: clock.Now})
 	c := p.Cluster(Outbound, "c", ServiceRef{"b", "a", "80"})
-	m := c.Endpoint("10.0.0.1:80", EndpointLabels{})
+	m := c.Endpoint("10.0.0.1:80", Labels{})
 	m.Request()
 	m.Release()
 	if !strings.Contains(scrape(t, p), "10.0.0.1:80") {
 		t.Error("a released endpoint is gone before its last counts were scraped")
 	}
-	if again := c.Endpoint("10.0.0.1:80", EndpointLabels{}); again != m {
+	if again := c.Endpoint("10.0.0.1:80", Labels{}); again != m {
 		t.Error("an endpoint that came back begins anew")
 	}
 	m.Release()
@@ -223,7 +223,7 @@ func TestReasonsAreComplete(t *testing.T) {
 func TestHotPathDoesNotAllocate(t *testing.T) {
 	p := NewProxy(Options{})
 	c := p.Cluster(Outbound, "c", ServiceRef{})
-	m := c.Endpoint("a", EndpointLabels{})
+	m := c.Endpoint("a", Labels{})
 	d := p.Downstream(Outbound, "")
 	n := testing.AllocsPerRun(1000, func() {
 		m.Request()
@@ -239,7 +239,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkExchange(b *testing.B) {
-	m := NewProxy(Options{}).Cluster(Outbound, "c", ServiceRef{}).Endpoint("a", EndpointLabels{})
+	m := NewProxy(Options{}).Cluster(Outbound, "c", ServiceRef{}).Endpoint("a", Labels{})
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Request()
