@@ -1,10 +1,20 @@
 package http1
 
-import "errors"
+import (
+	"bytes"
+	"errors"
+)
 
 // ErrMore says that the head is well-formed so far but not complete: the
 // caller reads more bytes behind those that it has and parses again.
 var ErrMore = errors.New("http1: message head is incomplete")
+
+// WorthParsing tells whether a head that was incomplete in buf[:old] may be
+// complete, or too large, now that buf is longer. Without asking it, a sender of
+// single bytes makes each of them cost a parse of all before it.
+func WorthParsing(buf []byte, old int, lim *Limits) bool {
+	return len(buf) >= lim.headBytes() || bytes.IndexByte(buf[old:], '\n') >= 0
+}
 
 // ParseError says why a message is refused. The bytes before it can not be
 // trusted to end where they seem to, so the connection that brought them can

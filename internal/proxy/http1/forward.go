@@ -1,9 +1,6 @@
 package http1
 
-import (
-	"bytes"
-	"strconv"
-)
+import "strconv"
 
 // ForwardOptions is what a forwarded head says beyond what was received.
 type ForwardOptions struct {
@@ -221,8 +218,3 @@ func AppendChunkHead(dst []byte, n int) []byte {
 
 // LastChunk ends a chunked body without trailers.
 const LastChunk = "0\r\n\r\n"
-
-// WorthParsing tells whether a head that was incomplete may be more than that
-// now that more bytes came: it is asked with these bytes alone. Without it, a
-// sender of single bytes makes each of them cost a parse of all before it.
-func WorthParsing(more []byte) bool { return bytes.IndexByte(more, '\n') >= 0 }
