@@ -324,9 +324,7 @@ func (c *ChunkReader) parseTrailers() error {
 // 6.5.1): a recipient that merged it into the header section would change what
 // the message is.
 func trailerAllowed(name []byte) error {
-	switch identify(name) {
-	case fieldOther, fieldRequestID:
-	default:
+	if identify(name) != fieldOther {
 		return errTrailer
 	}
 	for _, s := range [...]string{"content-", "proxy-auth"} {

@@ -215,6 +215,13 @@ func (f *fields) note(h *Header) error {
 				f.facts |= teTrailers
 			}
 		}
+	case fieldTrailer:
+		for rest := h.Value; len(rest) > 0; {
+			var item []byte
+			if item, rest = nextItem(rest); len(item) > 0 && identify(item) != fieldOther {
+				return errTrailer // RFC 9110 section 6.5.1
+			}
+		}
 	case fieldUpgrade:
 		if f.has(hasUpgrade) || len(h.Value) == 0 {
 			return errUpgrade

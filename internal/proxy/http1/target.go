@@ -43,8 +43,6 @@ func targetError(c byte) *ParseError {
 		return errFragment
 	case '\n':
 		return errBareLF
-	case '\r':
-		return errBareCR
 	}
 	return errTarget
 }
