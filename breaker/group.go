@@ -3,8 +3,6 @@ package breaker
 import (
 	"math/rand/v2"
 	"reflect"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +37,7 @@ type Group struct {
 	// mu is taken before an endpoint's mu.
 	mu sync.Mutex
 	// Guarded by mu.
-	cfg        *Config
+	cfg        *policy
 	endpoints  []*Endpoint
 	ejected    int           // endpoints that are not closed
 	swept      time.Duration // last Sweep
@@ -59,17 +57,16 @@ func NewGroup(cfg Config, opts Options) *Group {
 	if g.random == nil {
 		g.random = rand.Float64
 	}
-	g.setConfig(cfg)
+	g.setPolicy(newPolicy(cfg))
 	g.swept = g.clock()
 	g.interval = g.swept + g.cfg.SweepInterval
 	return g
 }
 
-func (g *Group) setConfig(cfg Config) {
-	cfg = cfg.withDefaults()
-	g.cfg = &cfg
-	g.tracking.Store(cfg.Detectors.HungCalls != nil)
-	g.slowStart.Store(int64(cfg.SlowStart))
+func (g *Group) setPolicy(p *policy) {
+	g.cfg = p
+	g.tracking.Store(p.Detectors.HungCalls != nil)
+	g.slowStart.Store(int64(p.SlowStart))
 }
 
 // Add makes an endpoint, closed. Names are for people; the Group does not
@@ -95,7 +92,7 @@ func (g *Group) Remove(e *Endpoint) {
 	g.mu.Lock()
 	defer g.unlock()
 	state := stateOf(e.word.Load())
-	if state == gone {
+	if state == gone || e.group != g {
 		return
 	}
 	now := g.clock()
@@ -121,38 +118,40 @@ func (g *Group) Remove(e *Endpoint) {
 
 // Update changes the policy. Endpoints keep their state: what is open stays
 // open, for no longer than the new Recovery.Max, and a probe that is out still
-// decides. Without any detector left all endpoints close. Detectors whose
-// policy changed start over. An equal Config changes nothing.
+// decides. Without any detector left all endpoints close. If Detectors or
+// Classification changed, all counts start over. An equal Config changes
+// nothing. cfg must be valid.
 func (g *Group) Update(cfg Config) {
 	g.mu.Lock()
 	defer g.unlock()
-	old := g.cfg
-	cfg = cfg.withDefaults()
-	if reflect.DeepEqual(*old, cfg) {
+	old, p := g.cfg, newPolicy(cfg)
+	if reflect.DeepEqual(old.Config, p.Config) {
 		return
 	}
 	now := g.clock()
-	g.setConfig(cfg)
-	if old.SweepInterval != cfg.SweepInterval {
-		g.interval = now + cfg.SweepInterval
+	g.setPolicy(p)
+	if old.SweepInterval != p.SweepInterval {
+		g.interval = now + p.SweepInterval
 	}
-	restart := !reflect.DeepEqual(old.Detectors, cfg.Detectors) ||
-		!reflect.DeepEqual(old.Classification, cfg.Classification)
+	restart := !reflect.DeepEqual(old.Detectors, p.Detectors) ||
+		!reflect.DeepEqual(old.Classification, p.Classification)
 	for _, e := range g.endpoints {
 		e.mu.Lock()
-		e.cfg = g.cfg
+		e.cfg = p
 		if restart {
 			e.det.reset()
 		}
 		e.mu.Unlock()
-		if old.Recovery.Mode != cfg.Recovery.Mode {
+		if old.Recovery.Mode != p.Recovery.Mode {
 			e.attempt = 0
 		}
-		g.reschedule(e)
+		if old.Recovery != p.Recovery {
+			g.reschedule(e)
+		}
 	}
-	if !cfg.Detectors.active() {
+	if !p.active {
 		for _, e := range g.endpoints {
-			g.recover(e, now, SwitchedOff, "the breaker was switched off")
+			g.reclose(e, now, SwitchedOff, "the breaker was switched off")
 		}
 	}
 	g.restoreGuards(now)
@@ -162,11 +161,15 @@ func (g *Group) Update(cfg Config) {
 
 // reschedule applies a changed Recovery to an endpoint that is not closed.
 func (g *Group) reschedule(e *Endpoint) {
-	if stateOf(e.word.Load()) != Open {
-		return
+	switch stateOf(e.word.Load()) {
+	case Open:
+		e.until = min(e.until, e.since+g.cfg.Recovery.Max)
+		e.due.Store(int64(g.due(e.until)))
+	case HalfOpen:
+		e.next = min(e.next, g.cfg.Recovery.Max)
+		e.due.Store(int64(g.due(e.until + e.next)))
+	case Closed, gone:
 	}
-	e.until = min(e.until, e.since+g.cfg.Recovery.Max)
-	e.due.Store(int64(g.due(e.until)))
 }
 
 // due is when a probe may take an endpoint that is open until then.
@@ -175,83 +178,6 @@ func (g *Group) due(until time.Duration) time.Duration {
 		return never
 	}
 	return until
-}
-
-// Panicking tells whether less than Guards.PanicThreshold of the endpoints is
-// closed, so that all are to be used. Ready and Acquire go by it already: an
-// open endpoint then gives permits that count nowhere.
-func (g *Group) Panicking() bool { return g.panicking.Load() }
-
-// checkPanic starts or ends panic.
-func (g *Group) checkPanic(now time.Duration) {
-	hosts := len(g.endpoints)
-	threshold := g.cfg.Guards.PanicThreshold
-	share := 100 * float64(hosts-g.ejected) / float64(max(hosts, 1))
-	panics := hosts > 0 && g.ejected > 0 && share < threshold
-	if panics == g.panicking.Load() {
-		return
-	}
-	g.panicking.Store(panics)
-	ev := Event{At: now, Kind: Panic, Reason: PanicEnded}
-	ev.Detail = panicDetail(hosts-g.ejected, hosts, share, threshold, panics)
-	if panics {
-		ev.Reason = PanicStarted
-		g.wake()
-	}
-	g.emit(ev, nil)
-}
-
-// Available gives a channel that is closed when an endpoint may have become
-// usable by an event: one was added, recovered, lost its probe to a
-// cancellation, or the policy changed. Ask for it before looking at Ready, and
-// anew after each time. That a probe falls due with the passing of time closes
-// nothing: see NextAvailable.
-func (g *Group) Available() <-chan struct{} {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.available == nil {
-		g.available = make(chan struct{})
-	}
-	return g.available
-}
-
-func (g *Group) wake() {
-	if g.available != nil {
-		close(g.available)
-		g.available = nil
-	}
-}
-
-// NextAvailable is the instant when an endpoint will be usable if nothing else
-// happens: now if one is, else when the first probe falls due or, with Timed
-// recovery, when the sweep comes that re-admits the first. Without endpoints
-// there is none.
-func (g *Group) NextAvailable(now time.Duration) (time.Duration, bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.endpoints) == 0 {
-		return 0, false
-	}
-	if g.ejected < len(g.endpoints) || g.panicking.Load() {
-		return now, true
-	}
-	first := never
-	for _, e := range g.endpoints {
-		first = min(first, g.usable(e))
-	}
-	return max(first, now), true
-}
-
-// usable is when an endpoint that is not closed will be, by time alone.
-func (g *Group) usable(e *Endpoint) time.Duration {
-	if due := time.Duration(e.due.Load()); due != never {
-		return due
-	}
-	at, step := g.interval, g.cfg.SweepInterval
-	if e.until > at {
-		at += (e.until - at + step - 1) / step * step
-	}
-	return at
 }
 
 // emit queues an event; e adds its last requests.
@@ -291,53 +217,4 @@ func (g *Group) deliver() {
 	for i := range batch {
 		g.onEvent(batch[i])
 	}
-}
-
-// EndpointState is what is known about one endpoint.
-type EndpointState struct {
-	Name  string
-	State State
-	Since time.Duration // instant when the state began
-	// Until is as in Event: the next probe or end of the ejection time, or the
-	// deadline of the probe that is out. 0 while closed.
-	Until time.Duration
-	// Reason and Detail of the last trip; Detail is "" if there was none.
-	Reason Reason
-	Detail string
-	// Failures in a row, up to now or up to the trip and its probes.
-	Failures uint32
-	// Attempt counts back-offs since the trip (Probe), or is the multiplier of
-	// the ejection time (Timed).
-	Attempt uint32
-	// Trips, and ejections that a guard refused, since the endpoint was added.
-	Trips, Refused uint64
-	// OpenTime is how long the endpoint was not closed, in sum.
-	OpenTime time.Duration
-	// SuccessRate of the last requests, 0 to 1; -1 without any.
-	SuccessRate float64
-	Last        []Record
-}
-
-// States lists the endpoints by name.
-func (g *Group) States() []EndpointState {
-	now := g.clock()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	out := make([]EndpointState, 0, len(g.endpoints))
-	for _, e := range g.endpoints {
-		s := EndpointState{
-			Name: e.name, State: stateOf(e.word.Load()), Since: e.since, Until: e.until,
-			Reason: e.reason, Detail: e.detail, Attempt: e.attempt,
-			Trips: e.trips, Refused: e.refused, OpenTime: e.openTime,
-		}
-		if s.State != Closed {
-			s.OpenTime += max(now-e.opened, 0)
-		}
-		e.mu.Lock()
-		s.Failures, s.SuccessRate, s.Last = e.det.row, e.last.successRate(), e.last.records()
-		e.mu.Unlock()
-		out = append(out, s)
-	}
-	slices.SortFunc(out, func(a, b EndpointState) int { return strings.Compare(a.Name, b.Name) })
-	return out
 }

@@ -86,6 +86,10 @@ func (l *Limits) TryConnection() bool {
 	return l.connections.try(l.scaled(l.cfg.Load().MaxConnections))
 }
 
+// AddConnection counts a connection whatever the limit says: for the one that
+// each endpoint may have in any case.
+func (l *Limits) AddConnection() { l.connections.now.Add(1) }
+
 // ReleaseConnection ends what TryConnection began.
 func (l *Limits) ReleaseConnection() { l.connections.release() }
 

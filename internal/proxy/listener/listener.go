@@ -1,0 +1,122 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// backlogGrace is how long a draining listener goes on accepting what the
+// kernel already holds for it: closing at once would reset callers whose
+// connection is established and waits to be accepted.
+const backlogGrace = 20 * time.Millisecond
+
+// Config says how connections are accepted.
+type Config struct {
+	// MaxConnections bounds the connections that are open at a time; more are
+	// closed as they come. 0: no bound but the system's.
+	MaxConnections int
+	// Wrap makes the transport of a connection (TLS, mutual TLS). nil: as it
+	// is.
+	Wrap func(net.Conn) (net.Conn, error)
+	// OnRefused is told of each connection that the bound refused. May be nil.
+	OnRefused func()
+	Logger    *slog.Logger
+}
+
+// Listener accepts connections for a handler.
+type Listener struct {
+	cfg    Config
+	ln     net.Listener
+	open   atomic.Int64
+	wg     sync.WaitGroup
+	closed atomic.Bool
+}
+
+// New makes a Listener on a socket that is open already.
+func New(ln net.Listener, cfg Config) *Listener {
+	return &Listener{cfg: cfg, ln: ln}
+}
+
+// Open is the number of connections that are open.
+func (l *Listener) Open() int { return int(l.open.Load()) }
+
+// Addr is where it listens.
+func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
+
+// Serve accepts until ctx ends or Close is called, handling each connection in
+// a goroutine of its own; it returns when the last of them has ended. The
+// error is nil unless accepting failed by itself.
+func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) error {
+	stop := context.AfterFunc(ctx, l.Close)
+	defer stop()
+	err := l.accept(handle)
+	l.wg.Wait()
+	return err
+}
+
+func (l *Listener) accept(handle func(*Conn)) error {
+	defer l.ln.Close()
+	for delay := time.Duration(0); ; {
+		c, err := l.ln.Accept()
+		switch {
+		case err == nil:
+			delay = 0
+			l.start(c, handle)
+		case l.closed.Load() && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)):
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		default:
+			// Out of file descriptors, or a peer that gave up: wait a little,
+			// as net/http does, and go on.
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			l.cfg.Logger.Warn("accepting failed", "listener", l.ln.Addr().String(), "error", err, "again_in", delay)
+			time.Sleep(delay)
+		}
+	}
+}
+
+func (l *Listener) start(c net.Conn, handle func(*Conn)) {
+	if limit := l.cfg.MaxConnections; limit > 0 && l.open.Load() >= int64(limit) {
+		if l.cfg.OnRefused != nil {
+			l.cfg.OnRefused()
+		}
+		_ = c.Close()
+		return
+	}
+	l.open.Add(1)
+	l.wg.Go(func() {
+		defer l.open.Add(-1)
+		if l.cfg.Wrap != nil {
+			wrapped, err := l.cfg.Wrap(c)
+			if err != nil {
+				_ = c.Close()
+				return
+			}
+			c = wrapped
+		}
+		conn := NewConn(c)
+		defer conn.Close()
+		handle(conn)
+	})
+}
+
+// Close stops accepting, after what the kernel has queued already was taken.
+// Open connections go on.
+func (l *Listener) Close() {
+	if l.closed.Swap(true) {
+		return
+	}
+	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok {
+		if d.SetDeadline(time.Now().Add(backlogGrace)) == nil {
+			return
+		}
+	}
+	_ = l.ln.Close()
+}

@@ -1,0 +1,265 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/reclosermesh/recloser/breaker"
+	"github.com/reclosermesh/recloser/internal/proxy/balance"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// ErrNoHealthyUpstream says that no endpoint was ready within the fail-fast
+// time (DESIGN: UH).
+var ErrNoHealthyUpstream = errors.New("no healthy upstream")
+
+// never is a time that does not come.
+const never = math.MaxInt64
+
+// Cluster is one live cluster. Its methods may be called from any goroutine.
+type Cluster struct {
+	name  string
+	opts  *SetOptions
+	group *breaker.Group
+
+	cfg    atomic.Pointer[Config]
+	limits atomic.Pointer[breaker.Limits]
+	picker atomic.Pointer[balance.Picker]
+
+	ready     atomic.Pointer[readySet] // what Pick chooses from
+	dirty     atomic.Bool              // ready is older than a breaker's last change
+	nextProbe atomic.Int64             // when an open endpoint next admits a probe
+	downSince atomic.Int64             // when the last endpoint went; 0: some are ready
+	waiting   atomic.Int64
+
+	metrics *telemetry.ClusterMetrics
+	byName  atomic.Pointer[map[string]*Endpoint] // for events, which come under locks
+
+	// Guarded by mu.
+	mu        sync.Mutex
+	endpoints map[string]*Endpoint
+	list      []*Endpoint   // in the order of the configuration
+	changed   chan struct{} // closed when ready was made anew, then replaced
+}
+
+// readySet is an immutable list of endpoints that take requests.
+type readySet struct {
+	endpoints []*Endpoint
+	even      bool // all of one weight, and no slow start
+}
+
+func (s *readySet) Len() int                 { return len(s.endpoints) }
+func (s *readySet) Load(i int) *balance.Load { return &s.endpoints[i].load }
+
+func (s *readySet) Weight(i int, now time.Duration) float64 {
+	if s.even {
+		return 1
+	}
+	e := s.endpoints[i]
+	return float64(e.weight.Load()) / fullWeight * e.breaker.Weight(now)
+}
+
+// fullWeight is the weight of a cluster's heaviest endpoint.
+const fullWeight = 1000
+
+// Name is the cluster's name.
+func (c *Cluster) Name() string { return c.name }
+
+// Config is the configuration in force.
+func (c *Cluster) Config() *Config { return c.cfg.Load() }
+
+// Metrics are the cluster's counters.
+func (c *Cluster) Metrics() *telemetry.ClusterMetrics { return c.metrics }
+
+// Limits are the cluster's live limits.
+func (c *Cluster) Limits() *breaker.Limits { return c.limits.Load() }
+
+// Waiting is the number of requests that wait for an endpoint.
+func (c *Cluster) Waiting() int { return int(c.waiting.Load()) }
+
+// States tells each endpoint's breaker state.
+func (c *Cluster) States() []breaker.EndpointState { return c.group.States() }
+
+// Endpoints are the live endpoints, in the order of the configuration.
+func (c *Cluster) Endpoints() []*Endpoint {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*Endpoint(nil), c.list...)
+}
+
+// Pick chooses an endpoint that takes a request now. An endpoint whose probe
+// is due comes first: recovery then waits for the next request, not for a
+// lucky draw. The permit must be ended by Done.
+func (c *Cluster) Pick(now time.Duration) (*Endpoint, breaker.Permit, bool) {
+	if c.dirty.Load() {
+		c.rebuild(now)
+	}
+	if int64(now) >= c.nextProbe.Load() {
+		if e, p, ok := c.probe(now); ok {
+			return e, p, true
+		}
+	}
+	set := c.ready.Load()
+	picker := c.picker.Load()
+	// A chosen endpoint may have opened between the look and the grasp: a few
+	// tries, then the truth anew.
+	for range 3 {
+		i := picker.Pick(set, now)
+		if i < 0 {
+			break
+		}
+		e := set.endpoints[i]
+		if p, ok := e.breaker.Acquire(now); ok {
+			return e, p, true
+		}
+		c.rebuild(now)
+		set = c.ready.Load()
+	}
+	return nil, breaker.Permit{}, false
+}
+
+// probe looks for an open endpoint that admits a probe.
+func (c *Cluster) probe(now time.Duration) (*Endpoint, breaker.Permit, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.list {
+		if e.breaker.ProbeDue(now) {
+			if p, ok := e.breaker.Acquire(now); ok {
+				c.scheduleProbe()
+				return e, p, true
+			}
+		}
+	}
+	c.scheduleProbe()
+	return nil, breaker.Permit{}, false
+}
+
+func (c *Cluster) scheduleProbe() {
+	if at, ok := c.group.NextProbe(); ok {
+		c.nextProbe.Store(int64(at))
+	} else {
+		c.nextProbe.Store(never)
+	}
+}
+
+// rebuild makes the ready set from what the breakers say now.
+func (c *Cluster) rebuild(now time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rebuildLocked(now)
+}
+
+func (c *Cluster) rebuildLocked(now time.Duration) {
+	c.dirty.Store(false) // before the look: a change after it marks again
+	set := &readySet{even: c.cfg.Load().Breaker.SlowStart == 0}
+	panicking := c.group.Panicking()
+	for _, e := range c.list {
+		if e.weight.Load() != fullWeight {
+			set.even = false
+		}
+		if panicking || (e.breaker.Ready(now) && !e.breaker.ProbeDue(now)) {
+			set.endpoints = append(set.endpoints, e)
+		}
+	}
+	c.ready.Store(set)
+	if len(set.endpoints) > 0 {
+		c.downSince.Store(0)
+	} else {
+		c.downSince.CompareAndSwap(0, max(int64(now), 1))
+	}
+	c.scheduleProbe()
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Await is Pick for when Pick found none: it waits until an endpoint takes the
+// request, at most until the cluster's fail-fast time has passed since its
+// last endpoint went, or until deadline (0: none), or until done is closed.
+// The error is ErrNoHealthyUpstream, ErrOverflow (too many wait already),
+// context.DeadlineExceeded or context.Canceled.
+func (c *Cluster) Await(now, deadline time.Duration, done <-chan struct{}) (*Endpoint, breaker.Permit, error) {
+	cfg := c.cfg.Load()
+	limit := c.failFastAt(now, cfg.FailFast)
+	if now >= limit {
+		return nil, breaker.Permit{}, ErrNoHealthyUpstream
+	}
+	if c.waiting.Add(1) > int64(cfg.MaxWaiting) {
+		c.waiting.Add(-1)
+		return nil, breaker.Permit{}, ErrOverflow
+	}
+	c.metrics.Waiting(1)
+	defer func() {
+		c.waiting.Add(-1)
+		c.metrics.Waiting(-1)
+	}()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		changed, available := c.changedChan(), c.group.Available()
+		if e, p, ok := c.Pick(now); ok {
+			return e, p, nil
+		}
+		limit = c.failFastAt(now, c.cfg.Load().FailFast)
+		switch {
+		case deadline != 0 && now >= deadline:
+			return nil, breaker.Permit{}, context.DeadlineExceeded
+		case now >= limit:
+			return nil, breaker.Permit{}, ErrNoHealthyUpstream
+		}
+		wake := limit
+		if deadline != 0 {
+			wake = min(wake, deadline)
+		}
+		if at, ok := c.group.NextAvailable(now); ok && at > now {
+			wake = min(wake, at)
+		}
+		timer.Reset(wake - now)
+		select {
+		case <-timer.C:
+		case <-changed:
+		case <-available:
+		case <-done:
+			return nil, breaker.Permit{}, context.Canceled
+		}
+		now = c.opts.Clock()
+	}
+}
+
+// failFastAt is when waiting ends. A cluster that has never had an endpoint is
+// down from its first request on.
+func (c *Cluster) failFastAt(now, failFast time.Duration) time.Duration {
+	c.downSince.CompareAndSwap(0, max(int64(now), 1))
+	since := time.Duration(c.downSince.Load())
+	if since == 0 { // an endpoint came back this moment
+		since = now
+	}
+	return since + failFast
+}
+
+func (c *Cluster) changedChan() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// sweep lets time-driven detectors and recoveries act, and closes connections
+// that were idle for too long.
+func (c *Cluster) sweep(now time.Duration) {
+	if at := c.group.NextSweep(); at != 0 && at <= now {
+		c.group.Sweep(now)
+	}
+	if c.dirty.Load() {
+		c.rebuild(now)
+	}
+	cut := now - c.cfg.Load().IdleTimeout
+	if cut <= 0 {
+		return
+	}
+	for _, e := range c.Endpoints() {
+		e.closeIdle(cut)
+	}
+}

@@ -1,0 +1,123 @@
+// Package upstream holds the live side of clusters: their endpoints with
+// breakers, loads, limits and pooled connections.
+//
+// Configuration comes as a Config per cluster; a Set reconciles its live
+// clusters with it. What is live (pools, breaker states, counters) is keyed by
+// cluster name and endpoint address and outlives every change of
+// configuration. Requests meet a Cluster through Pick and Await, and an
+// Endpoint through Get and Put; none of these takes a lock that a change of
+// configuration holds for long.
+//
+// The package speaks no HTTP: a Conn is a byte stream.
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/reclosermesh/recloser/breaker"
+	"github.com/reclosermesh/recloser/internal/proxy/balance"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// Defaults of a Config.
+const (
+	DefaultConnectTimeout = 10 * time.Second // Istio's tcp.connectTimeout
+	DefaultIdleTimeout    = time.Hour        // Istio's http.idleTimeout
+	DefaultFailFast       = 3 * time.Second  // Linkerd's
+	DefaultMaxWaiting     = 10_000           // Linkerd's queue capacity
+)
+
+// Dialer opens the transport to an address: plain TCP, or TLS around it.
+type Dialer func(ctx context.Context, address string) (net.Conn, error)
+
+// Config is one cluster as it shall be.
+type Config struct {
+	Name string
+	// Service is what the cluster stands for in metrics and reports.
+	Service   telemetry.ServiceRef
+	Direction telemetry.Direction
+	LB        balance.Policy
+	// Breaker is the policy of the endpoints' breakers. The zero value never
+	// opens.
+	Breaker breaker.Config
+	Limits  breaker.LimitsConfig
+	// ConnectTimeout bounds dialling one connection. 0: DefaultConnectTimeout.
+	ConnectTimeout time.Duration
+	// IdleTimeout is how long a connection stays pooled unused. 0:
+	// DefaultIdleTimeout.
+	IdleTimeout time.Duration
+	// FailFast is how long requests wait while no endpoint is ready, counted
+	// from when the last one went; after that they are refused at once. 0: at
+	// once from the start.
+	FailFast time.Duration
+	// MaxWaiting bounds the requests that wait so at a time. 0: none waits.
+	MaxWaiting uint32
+	Endpoints  []EndpointConfig
+	// Dial makes connections. nil: plain TCP.
+	Dial Dialer
+}
+
+// EndpointConfig is one endpoint as it shall be.
+type EndpointConfig struct {
+	// Address is HOST:PORT, and the endpoint's identity within its cluster.
+	Address string
+	// Weight is the share beside other endpoints. 0: 1.
+	Weight uint32
+	Labels telemetry.Labels
+}
+
+// Validate says everything that is wrong with c.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(field string, value any, allowed string) {
+		errs = append(errs, fmt.Errorf("cluster %q: %s %v: %s", c.Name, field, value, allowed))
+	}
+	if c.Name == "" {
+		bad("name", `""`, "must not be empty")
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"connect timeout", c.ConnectTimeout}, {"idle timeout", c.IdleTimeout}, {"fail-fast timeout", c.FailFast}} {
+		if d.value < 0 {
+			bad(d.field, d.value, "must not be negative")
+		}
+	}
+	if err := c.Breaker.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("cluster %q: breaker: %w", c.Name, err))
+	}
+	seen := make(map[string]bool, len(c.Endpoints))
+	for _, e := range c.Endpoints {
+		if _, _, err := net.SplitHostPort(e.Address); err != nil {
+			bad("endpoint", e.Address, "must be HOST:PORT")
+		}
+		if seen[e.Address] {
+			bad("endpoint", e.Address, "is there twice")
+		}
+		seen[e.Address] = true
+	}
+	return errors.Join(errs...)
+}
+
+// withDefaults fills what was left open.
+func (c Config) withDefaults() Config {
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = DefaultConnectTimeout
+	}
+	if c.IdleTimeout == 0 {
+		c.IdleTimeout = DefaultIdleTimeout
+	}
+	if c.Dial == nil {
+		c.Dial = dialTCP
+	}
+	return c
+}
+
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
+}

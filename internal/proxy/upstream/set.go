@@ -1,0 +1,214 @@
+package upstream
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/reclosermesh/recloser/breaker"
+	"github.com/reclosermesh/recloser/internal/proxy/balance"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// sweepInterval is how often live clusters are looked at for what only time
+// brings about. Detectors have their own, longer, intervals.
+const sweepInterval = 100 * time.Millisecond
+
+// SetOptions are a Set's surroundings.
+type SetOptions struct {
+	Clock   breaker.Clock
+	Metrics *telemetry.Proxy
+	Logger  *slog.Logger
+	// OnEvent is told of every breaker transition, without delay and possibly
+	// under locks: it must neither block nor call back into the Set. May be
+	// nil.
+	OnEvent func(*Cluster, breaker.Event)
+}
+
+// Set is all live clusters of a proxy.
+type Set struct {
+	opts SetOptions
+
+	mu       sync.Mutex
+	clusters map[string]*Cluster
+}
+
+// NewSet makes an empty Set.
+func NewSet(opts SetOptions) *Set {
+	if opts.Clock == nil {
+		opts.Clock = breaker.Monotonic
+	}
+	return &Set{opts: opts, clusters: map[string]*Cluster{}}
+}
+
+// Apply makes the live clusters those of cfgs, which must be valid and have
+// names of their own. Clusters and endpoints that stay keep their state; those
+// that go are drained: requests on their way end in peace, nothing is pooled.
+// The result is the clusters by name.
+func (s *Set) Apply(cfgs []Config) map[string]*Cluster {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := make(map[string]*Cluster, len(cfgs))
+	for _, cfg := range cfgs {
+		c, ok := s.clusters[cfg.Name]
+		if !ok {
+			c = s.newCluster(cfg)
+		}
+		c.apply(cfg.withDefaults(), s.opts.Clock())
+		next[cfg.Name] = c
+	}
+	for name, c := range s.clusters {
+		if next[name] == nil {
+			gone := *c.cfg.Load()
+			gone.Endpoints = nil
+			c.apply(gone, s.opts.Clock())
+			c.metrics.Release()
+		}
+	}
+	s.clusters = next
+	result := make(map[string]*Cluster, len(next))
+	for name, c := range next {
+		result[name] = c
+	}
+	return result
+}
+
+func (s *Set) newCluster(cfg Config) *Cluster {
+	c := &Cluster{
+		name:      cfg.Name,
+		opts:      &s.opts,
+		endpoints: map[string]*Endpoint{},
+		changed:   make(chan struct{}),
+		metrics:   s.opts.Metrics.Cluster(cfg.Direction, cfg.Name, cfg.Service),
+	}
+	c.byName.Store(&map[string]*Endpoint{})
+	c.ready.Store(&readySet{})
+	c.nextProbe.Store(never)
+	c.group = breaker.NewGroup(cfg.Breaker, breaker.Options{
+		Clock: s.opts.Clock,
+		OnEvent: func(ev breaker.Event) {
+			c.dirty.Store(true)
+			c.count(ev)
+			if s.opts.OnEvent != nil {
+				s.opts.OnEvent(c, ev)
+			}
+		},
+	})
+	return c
+}
+
+// Clusters are the live clusters, by name.
+func (s *Set) Clusters() []*Cluster {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*Cluster, 0, len(s.clusters))
+	for _, c := range s.clusters {
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b *Cluster) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+	return list
+}
+
+// Run sweeps until ctx ends, then closes what is pooled.
+func (s *Set) Run(ctx context.Context) error {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			for _, c := range s.Clusters() {
+				for _, e := range c.Endpoints() {
+					e.closeIdle(1<<63 - 1)
+				}
+			}
+			return nil
+		case <-ticker.C:
+			now := s.opts.Clock()
+			for _, c := range s.Clusters() {
+				c.sweep(now)
+			}
+		}
+	}
+}
+
+// apply makes the cluster what cfg says.
+func (c *Cluster) apply(cfg Config, now time.Duration) {
+	old := c.cfg.Swap(&cfg)
+	c.group.Update(cfg.Breaker)
+	if l := c.limits.Load(); l == nil {
+		c.limits.Store(breaker.NewLimits(cfg.Limits))
+	} else {
+		l.Update(cfg.Limits)
+	}
+	c.limits.Load().SetEndpoints(len(cfg.Endpoints))
+	if old == nil || old.LB != cfg.LB {
+		c.picker.Store(balance.NewPicker(cfg.LB))
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	heaviest := uint32(1)
+	for _, ec := range cfg.Endpoints {
+		heaviest = max(heaviest, ec.Weight)
+	}
+	keep := make(map[string]*Endpoint, len(cfg.Endpoints))
+	c.list = c.list[:0:0]
+	for _, ec := range cfg.Endpoints {
+		e := c.endpoints[ec.Address]
+		if e == nil {
+			e = c.newEndpoint(ec, now)
+		}
+		e.labels.Store(&ec.Labels)
+		e.weight.Store(uint32(uint64(max(ec.Weight, 1)) * fullWeight / uint64(heaviest)))
+		keep[ec.Address] = e
+		c.list = append(c.list, e)
+	}
+	for address, e := range c.endpoints {
+		if keep[address] == nil {
+			c.group.Remove(e.breaker)
+			e.retire()
+			e.metrics.Release()
+		}
+	}
+	c.endpoints = keep
+	c.byName.Store(&keep)
+	c.rebuildLocked(now)
+}
+
+func (c *Cluster) newEndpoint(ec EndpointConfig, now time.Duration) *Endpoint {
+	e := &Endpoint{
+		address: ec.Address,
+		cluster: c,
+		breaker: c.group.Add(ec.Address),
+		metrics: c.metrics.Endpoint(ec.Address, ec.Labels),
+	}
+	e.load.Init(now)
+	return e
+}
+
+// count keeps the breaker metrics of the endpoint that an event is about.
+func (c *Cluster) count(ev breaker.Event) {
+	e := (*c.byName.Load())[ev.Endpoint]
+	if e == nil || ev.Kind != breaker.Transition {
+		return
+	}
+	e.metrics.Transition(metricState(ev.From), metricState(ev.To), ev.Reason.String())
+}
+
+func metricState(s breaker.State) telemetry.BreakerState {
+	switch s {
+	case breaker.Closed:
+		return telemetry.BreakerClosed
+	case breaker.HalfOpen:
+		return telemetry.BreakerHalfOpen
+	default:
+		return telemetry.BreakerOpen
+	}
+}
