@@ -88,7 +88,9 @@ type Classification struct {
 // Classify gives the class of r: the worse of what its HTTP status and its gRPC
 // status say. A call without a response is a failure, whatever the statuses,
 // unless it was cancelled or never sent.
-func (c *Classification) Classify(r Result) Class {
+func (c *Classification) Classify(r Result) Class { return c.classify(&r) }
+
+func (c *Classification) classify(r *Result) Class {
 	switch r.Cause {
 	case Response:
 	case Cancelled, Overflow:

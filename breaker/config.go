@@ -1,6 +1,9 @@
 package breaker
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Defaults of fields that are left zero.
 const (
@@ -192,6 +195,21 @@ func (d *Detectors) active() bool {
 // statistical tells whether a detector works on whole intervals.
 func (d *Detectors) statistical() bool {
 	return d.SuccessRateOutlier != nil || d.FailurePercentage != nil
+}
+
+// policy is a Config in use, with what follows from it. Immutable.
+type policy struct {
+	Config
+	active bool    // a detector may trip
+	decay  float64 // of the SuccessRateEWMA, for each request
+}
+
+func newPolicy(c Config) *policy {
+	p := &policy{Config: c.withDefaults(), active: c.Detectors.active()}
+	if s := c.Detectors.SuccessRateEWMA; s != nil {
+		p.decay = math.Exp(-1 / float64(max(s.Requests, 1)))
+	}
+	return p
 }
 
 // withDefaults fills in what was left zero.

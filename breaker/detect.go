@@ -26,7 +26,7 @@ type interval struct{ good, all uint32 }
 type tripped uint16
 
 // observe counts one result and tells which detectors trip on it.
-func (d *detectors) observe(cfg *Config, now time.Duration, r *Result, class Class) (t tripped) {
+func (d *detectors) observe(cfg *policy, now time.Duration, r *Result, class Class) (t tripped) {
 	if s := cfg.Detectors.SlowCalls; s != nil {
 		t |= d.observeSlow(s, now, r, class)
 	}
@@ -35,11 +35,7 @@ func (d *detectors) observe(cfg *Config, now time.Duration, r *Result, class Cla
 	}
 	split := cfg.Classification.SplitLocalOrigin
 	local := split && r.local()
-	if class == Success {
-		d.row = 0
-	} else if class == Failure {
-		d.row++
-	}
+	d.countRow(class)
 
 	if split {
 		if !local {
@@ -56,20 +52,31 @@ func (d *detectors) observe(cfg *Config, now time.Duration, r *Result, class Cla
 		}
 	}
 	if s := cfg.Detectors.SuccessRateEWMA; s != nil {
-		t |= d.observeEWMA(s, class)
+		t |= d.observeEWMA(s, cfg.decay, class)
 	}
 	if s := cfg.Detectors.SuccessRateWindow; s != nil {
 		d.rate.add(now, s.Window, class == Success)
-		if d.rate.all >= s.MinRequests && d.rate.share() < s.Threshold {
+		if d.rate.hits != d.rate.all && d.rate.all >= s.MinRequests && d.rate.share() < s.Threshold {
 			t |= 1 << LowSuccessRate
 		}
 	}
 	return t
 }
 
+// countRow keeps the number that people see; it goes on over probes.
+func (d *detectors) countRow(class Class) {
+	switch class {
+	case Success:
+		d.row = 0
+	case Failure:
+		d.row++
+	case RateOnly, Ignored:
+	}
+}
+
 // observeRow counts failures in a row. Envoy: a failure that is not a gateway
 // error resets only the gateway count, a success resets both.
-func (d *detectors) observeRow(cfg *Config, r *Result, class Class) (t tripped) {
+func (d *detectors) observeRow(cfg *policy, r *Result, class Class) (t tripped) {
 	switch class {
 	case Success:
 		d.run, d.gateway = 0, 0
@@ -89,7 +96,7 @@ func (d *detectors) observeRow(cfg *Config, r *Result, class Class) (t tripped) 
 
 // observeEWMA follows Finagle: the first value starts the average, later ones
 // weigh 1 - exp(-1/N), and only a failure after N requests can trip.
-func (d *detectors) observeEWMA(s *SuccessRateEWMA, class Class) tripped {
+func (d *detectors) observeEWMA(s *SuccessRateEWMA, decay float64, class Class) tripped {
 	x := 0.0
 	if class == Success {
 		x = 1
@@ -97,8 +104,7 @@ func (d *detectors) observeEWMA(s *SuccessRateEWMA, class Class) tripped {
 	if d.ewmaN == 0 {
 		d.ewma = x
 	} else {
-		w := math.Exp(-1 / float64(max(s.Requests, 1)))
-		d.ewma = x*(1-w) + d.ewma*w
+		d.ewma = x*(1-decay) + d.ewma*decay
 	}
 	if d.ewmaN < math.MaxUint32 {
 		d.ewmaN++
@@ -115,7 +121,7 @@ func (d *detectors) observeSlow(s *SlowCalls, now time.Duration, r *Result, clas
 		return 0
 	}
 	d.slow.add(now, s.Window, slow)
-	if d.slow.all >= s.MinRequests && d.slow.share() >= s.Share {
+	if d.slow.hits != 0 && d.slow.all >= s.MinRequests && d.slow.share() >= s.Share {
 		return 1 << TooManySlowCalls
 	}
 	return 0
@@ -139,7 +145,7 @@ type finding struct {
 
 // findings puts what tripped into words, in the order of the reasons, and lets
 // those detectors start over.
-func (d *detectors) findings(cfg *Config, t tripped) []finding {
+func (d *detectors) findings(cfg *policy, t tripped) []finding {
 	var out []finding
 	for r := ConsecutiveFailures; r <= HungCall; r++ {
 		if t&(1<<r) != 0 {
@@ -173,13 +179,13 @@ func (d *detectors) finding(cfg *Detectors, r Reason) finding {
 		f.enforcing = s.Enforcing
 		f.detail = fmt.Sprintf("success rate %s (%d of %d requests in %v), below %s",
 			percent(d.rate.share()), d.rate.hits, d.rate.all, s.Window, percent(s.Threshold))
-		d.rate = window{step: d.rate.step}
+		d.rate.clear()
 	case TooManySlowCalls:
 		s := cfg.SlowCalls
 		f.enforcing = s.Enforcing
 		f.detail = fmt.Sprintf("%d of %d calls in %v (%s) slower than %v, limit %s",
 			d.slow.hits, d.slow.all, s.Window, percent(d.slow.share()), s.Duration, percent(s.Share))
-		d.slow = window{step: d.slow.step}
+		d.slow.clear()
 	}
 	return f
 }

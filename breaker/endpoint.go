@@ -45,7 +45,7 @@ type Endpoint struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	cfg  *Config
+	cfg  *policy
 	det  detectors
 	last ring
 }
@@ -167,7 +167,7 @@ func (p Permit) Done(now time.Duration, r Result) Class {
 	}
 	e.mu.Lock()
 	cfg := e.cfg
-	class := cfg.Classification.Classify(r)
+	class := cfg.Classification.classify(&r)
 	if e.word.Load() != p.word {
 		e.mu.Unlock()
 		return class
@@ -175,7 +175,9 @@ func (p Permit) Done(now time.Duration, r Result) Class {
 	probe := p.Probe()
 	e.last.add(now, &r, class, probe)
 	var found []finding
-	if !probe {
+	if probe {
+		e.det.countRow(class)
+	} else {
 		e.det.calls.leave(p.slot, p.gen)
 		if t := e.det.observe(cfg, now, &r, class); t != 0 {
 			found = e.det.findings(cfg, t)

@@ -15,7 +15,7 @@ type ring struct {
 type entry struct {
 	at, latency time.Duration
 	status      int16
-	grpc        int8
+	grpc        int16
 	cause       Cause
 	class       Class
 	probe       bool
@@ -24,7 +24,7 @@ type entry struct {
 func (g *ring) add(now time.Duration, r *Result, class Class, probe bool) {
 	s := &g.slot[g.n%lastRequests]
 	s.at, s.latency = now, r.Latency
-	s.status, s.grpc = int16(r.Status), int8(r.GRPCStatus) //nolint:gosec // three digits, 0-16
+	s.status, s.grpc = int16(r.Status), int16(r.GRPCStatus) //nolint:gosec // three digits; -1 to 16
 	s.cause, s.class, s.probe = r.Cause, class, probe
 	g.n++
 }

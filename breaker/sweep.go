@@ -81,7 +81,7 @@ func (g *Group) nextHung(e *Endpoint, age time.Duration) time.Duration {
 }
 
 // checkHung trips HungCalls. A detection that comes to nothing is told once for
-// each oldest call; the next sweeps try again without a word.
+// each oldest call. If a guard refused it, the next sweeps try again, silently.
 func (g *Group) checkHung(e *Endpoint, now time.Duration) {
 	h := g.cfg.Detectors.HungCalls
 	if h == nil || stateOf(e.word.Load()) != Closed {
@@ -95,7 +95,7 @@ func (g *Group) checkHung(e *Endpoint, now time.Duration) {
 		e.det.calls.told = oldest
 	}
 	e.mu.Unlock()
-	if !hung || told && !g.mayEject(g.ejected+1) {
+	if !hung || told && (h.Enforcing != nil || !g.mayEject(g.ejected+1)) {
 		return
 	}
 	g.eject(e, now, finding{
@@ -111,7 +111,7 @@ func (g *Group) readmit(now time.Duration) {
 		switch stateOf(e.word.Load()) {
 		case Open:
 			if now >= e.until {
-				g.recover(e, now, EjectionTimeOver, fmt.Sprintf("ejection time of %v over", round(e.pause)))
+				g.reclose(e, now, EjectionTimeOver, fmt.Sprintf("ejection time of %v over", round(e.pause)))
 			}
 		case Closed:
 			if e.attempt > 0 {

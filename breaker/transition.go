@@ -57,8 +57,8 @@ func (g *Group) eject(e *Endpoint, now time.Duration, f finding) {
 		e.attempt = 0
 	}
 	e.pause = r.backoff(e.attempt, e.pause, g.random)
-	if r.Mode == Timed && scale(r.Min, float64(e.attempt), never) < r.Max {
-		e.attempt++ // Envoy: grows until base x multiplier reaches the maximum
+	if r.Mode == Timed && float64(r.Min)*float64(e.attempt) < float64(r.Max)+float64(r.Min) {
+		e.attempt++ // Envoy's bound of the multiplier: one more than max / base
 	}
 	e.reason, e.detail, e.opened = f.reason, f.detail, now
 	e.trips++
@@ -75,9 +75,9 @@ func (g *Group) eject(e *Endpoint, now time.Duration, f finding) {
 // refusal is why the guards forbid one more ejection; "" if they do not.
 func (g *Group) refusal() string {
 	hosts, after := len(g.endpoints), g.ejected+1
-	if limit := g.cfg.Guards.MaxEjectionPercent; limit != nil && !g.mayEject(after) {
+	if g.overShare(after) {
 		return fmt.Sprintf("%d of %d endpoints would be out (%.1f%%), limit %d%%",
-			after, hosts, 100*float64(after)/float64(hosts), *limit)
+			after, hosts, 100*float64(after)/float64(hosts), *g.cfg.Guards.MaxEjectionPercent)
 	}
 	if !g.mayEject(after) {
 		return fmt.Sprintf("%d endpoints would stay, at least %d must", hosts-after, g.cfg.Guards.MinReady)
@@ -87,11 +87,13 @@ func (g *Group) refusal() string {
 
 // mayEject tells whether the guards allow n endpoints to be out.
 func (g *Group) mayEject(n int) bool {
-	hosts, guards := len(g.endpoints), &g.cfg.Guards
-	if m := guards.MaxEjectionPercent; m != nil && 100*n > int(*m)*hosts {
-		return false
-	}
-	return hosts-n >= guards.MinReady
+	return !g.overShare(n) && len(g.endpoints)-n >= g.cfg.Guards.MinReady
+}
+
+// overShare tells whether n endpoints are more than MaxEjectionPercent.
+func (g *Group) overShare(n int) bool {
+	m := g.cfg.Guards.MaxEjectionPercent
+	return m != nil && 100*n > int(*m)*len(g.endpoints)
 }
 
 // restoreGuards takes back the endpoints that have been out longest until the
@@ -104,13 +106,13 @@ func (g *Group) restoreGuards(now time.Duration) {
 				longest = e
 			}
 		}
-		g.recover(longest, now, GuardRestored, fmt.Sprintf(
+		g.reclose(longest, now, GuardRestored, fmt.Sprintf(
 			"taken back: %d of %d endpoints were out, more than the guards allow", g.ejected, len(g.endpoints)))
 	}
 }
 
-// recover closes an endpoint; one that is closed stays as it is.
-func (g *Group) recover(e *Endpoint, now time.Duration, why Reason, detail string) {
+// reclose closes an endpoint; one that is closed stays as it is.
+func (g *Group) reclose(e *Endpoint, now time.Duration, why Reason, detail string) {
 	from := stateOf(e.word.Load())
 	if from == Closed || from == gone {
 		return
@@ -184,7 +186,7 @@ func (g *Group) probed(e *Endpoint, word uint64, now time.Duration, r *Result, c
 	case slow != nil && r.Latency > slow.Duration:
 		g.reopen(e, now, now, ProbeFailed, fmt.Sprintf("probe failed: took %v, slow after %v", round(r.Latency), slow.Duration))
 	default:
-		g.recover(e, now, ProbeSucceeded, "probe succeeded: "+r.words())
+		g.reclose(e, now, ProbeSucceeded, "probe succeeded: "+r.words())
 	}
 }
 
@@ -223,10 +225,3 @@ func (r *Result) words() string {
 
 // round keeps a duration readable.
 func round(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
-
-func panicDetail(ready, hosts int, share, threshold float64, panics bool) string {
-	if !panics {
-		return fmt.Sprintf("%d of %d endpoints are ready, threshold %g%%", ready, hosts, threshold)
-	}
-	return fmt.Sprintf("%d of %d endpoints are ready (%.1f%%), below %g%%: all are used", ready, hosts, share, threshold)
-}
