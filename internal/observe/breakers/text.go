@@ -1,0 +1,298 @@
+package breakers
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Style says how text is written.
+type Style struct {
+	// Color adds the colours of terminals to states.
+	Color bool
+	// Namespace leaves out the namespace of services in it: the asker named it.
+	Namespace string
+	// Width cuts lines to this number of characters. 0: not at all.
+	Width int
+}
+
+func (s Style) state(st State, text string) string {
+	if !s.Color {
+		return text
+	}
+	switch st {
+	case Open:
+		return "\x1b[31m" + text + "\x1b[0m"
+	case HalfOpen:
+		return "\x1b[33m" + text + "\x1b[0m"
+	case Closed:
+		return "\x1b[32m" + text + "\x1b[0m"
+	case Unknown:
+	}
+	return text
+}
+
+func (s Style) service(v Service) string {
+	out := v.Name
+	if v.Namespace != "" && v.Namespace != s.Namespace {
+		out += "." + v.Namespace
+	}
+	if v.Port != "" {
+		out += ":" + v.Port
+	}
+	return out
+}
+
+func (v Endpoint) text() string {
+	if v.Pod == "" {
+		return v.Address
+	}
+	return v.Pod + " (" + v.Address + ")"
+}
+
+// text names the client by its workload, or by its pod where the workload has
+// more than one in what is shown.
+func (v Client) text(many bool) string {
+	switch {
+	case v.Workload == "" && v.Pod == "":
+		return v.Node
+	case v.Workload == "" || (many && v.Pod != ""):
+		return v.Pod
+	default:
+		return v.Workload
+	}
+}
+
+func workloadsWithMany(clients []Client) map[[2]string]bool {
+	first, many := map[[2]string]string{}, map[[2]string]bool{}
+	for _, c := range clients {
+		k := [2]string{c.Namespace, c.Workload}
+		if node, ok := first[k]; ok && node != c.Node {
+			many[k] = true
+		}
+		first[k] = c.Node
+	}
+	return many
+}
+
+// cell is a piece of a line: its text, and how it is shown.
+type cell struct {
+	text  string
+	state State // coloured when set
+	right bool
+}
+
+// WriteTable writes the breakers as a table, or a sentence when there are none.
+func (l List) WriteTable(w io.Writer, s Style) error {
+	if len(l.Breakers) == 0 {
+		_, err := fmt.Fprintln(w, "No breakers: no proxy has called a service that has one.")
+		return err
+	}
+	lines := [][]cell{{
+		{text: "CLIENT"}, {text: "SERVICE"}, {text: "ENDPOINT"}, {text: "STATE"}, {text: "CAUSE"},
+		{text: "FAILURES", right: true}, {text: "NEXT PROBE IN", right: true}, {text: "EJECTED", right: true},
+	}}
+	clients := make([]Client, len(l.Breakers))
+	for i, b := range l.Breakers {
+		clients[i] = b.Client
+	}
+	many := workloadsWithMany(clients)
+	for _, b := range l.Breakers {
+		lines = append(lines, []cell{
+			{text: b.Client.text(many[[2]string{b.Client.Namespace, b.Client.Workload}])},
+			{text: s.service(b.Service)},
+			{text: b.Endpoint.text()},
+			{text: string(b.State), state: b.State},
+			{text: b.cause()},
+			{text: strconv.FormatUint(uint64(b.Failures), 10), right: true},
+			{text: b.nextProbe(l.At), right: true},
+			{text: strconv.FormatFloat(b.EjectedPercent, 'f', 0, 64) + "%", right: true},
+		})
+	}
+	return writeLines(w, lines, widthsOf(lines, nil), s)
+}
+
+func (b Breaker) cause() string {
+	if b.State == Closed || b.Cause == "" {
+		return "-"
+	}
+	return b.Cause
+}
+
+// nextProbe tells when an endpoint that is kept out is tried. "now" is due, or
+// under way.
+func (b Breaker) nextProbe(at time.Time) string {
+	switch {
+	case b.State == HalfOpen:
+		return "now"
+	case b.State != Open || b.Until == nil:
+		return "-"
+	}
+	left := b.Until.Sub(at)
+	switch {
+	case left <= 0:
+		return "now"
+	case left < 10*time.Second:
+		return fmt.Sprintf("%.1fs", left.Seconds())
+	default:
+		return left.Round(time.Second).String()
+	}
+}
+
+func widthsOf(lines [][]cell, widths []int) []int {
+	for _, l := range lines {
+		for i, c := range l {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	return widths
+}
+
+func writeLines(w io.Writer, lines [][]cell, widths []int, s Style) error {
+	var b strings.Builder
+	for _, l := range lines {
+		used := 0
+		for i, c := range l {
+			gap := ""
+			if i > 0 {
+				gap = "   "
+			}
+			pad := strings.Repeat(" ", max(0, widths[i]-utf8.RuneCountInString(c.text)))
+			before, after := gap, pad
+			if c.right {
+				before, after = gap+pad, ""
+			}
+			if i == len(l)-1 {
+				after = ""
+			}
+			text := clean(c.text)
+			if s.Width > 0 {
+				before = cut(before, s.Width-used)
+				used += utf8.RuneCountInString(before)
+				text = cut(text, s.Width-used)
+				used += utf8.RuneCountInString(text)
+				after = cut(after, s.Width-used)
+				used += utf8.RuneCountInString(after)
+			}
+			if c.state != "" {
+				text = s.state(c.state, text)
+			}
+			b.WriteString(before + text + after)
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// clean takes control characters out: names and causes come from proxies and
+// must not be able to write to a terminal what they like.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}
+
+func cut(s string, width int) string {
+	if width <= 0 {
+		return ""
+	}
+	if utf8.RuneCountInString(s) <= width {
+		return s
+	}
+	return string([]rune(s)[:width])
+}
+
+// EventWriter writes events as lines whose columns align as well as can be
+// while more are to come: a column only ever grows.
+type EventWriter struct {
+	W     io.Writer
+	Style Style
+	// Wide adds the last requests before each event, one line each.
+	Wide bool
+	// Location is the time zone of times. Default: UTC.
+	Location *time.Location
+
+	widths []int
+}
+
+// minWidths keep the columns of a stream quiet from its first line on.
+var minWidths = [...]int{12, 12, 14, 26, 19}
+
+func (e *EventWriter) line(to State, cells ...string) error {
+	if e.widths == nil {
+		e.widths = append(e.widths, minWidths[:]...)
+	}
+	l := make([]cell, len(cells))
+	for i, c := range cells {
+		l[i].text = c
+	}
+	l[4].state = to
+	e.widths = widthsOf([][]cell{l}, e.widths)
+	return writeLines(e.W, [][]cell{l}, e.widths, e.Style)
+}
+
+// Header writes the names of the columns.
+func (e *EventWriter) Header() error {
+	return e.line("", "TIME", "CLIENT", "SERVICE", "ENDPOINT", "CHANGE", "CAUSE")
+}
+
+// Event writes one event.
+func (e *EventWriter) Event(ev Event) error {
+	at := ev.Time
+	if e.Location != nil {
+		at = at.In(e.Location)
+	}
+	change := string(ev.From) + " -> " + string(ev.To)
+	if ev.Refused {
+		change = "stays " + string(ev.From)
+	}
+	cause := ev.Detail
+	if cause == "" {
+		cause = ev.Cause
+	}
+	if ev.To == Open && ev.Until != nil && !ev.Refused {
+		cause += fmt.Sprintf("; next probe in %s", ev.Until.Sub(ev.Time).Round(100*time.Millisecond))
+	}
+	err := e.line(ev.To, at.Format("15:04:05.000"), ev.Client.text(false), e.Style.service(ev.Service), ev.Endpoint.text(), change, cause)
+	if err != nil || !e.Wide {
+		return err
+	}
+	for _, r := range ev.Requests {
+		if _, err := fmt.Fprintf(e.W, "    %s\n", clean(r.text(ev.Time))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// text tells a request by how long before the event it ended.
+func (r Request) text(event time.Time) string {
+	parts := []string{fmt.Sprintf("%8s before:", max(0, event.Sub(r.Time)).Round(time.Millisecond))}
+	if r.Status != 0 {
+		parts = append(parts, "status "+strconv.FormatUint(uint64(r.Status), 10))
+	}
+	if r.GRPC != nil {
+		parts = append(parts, "grpc-status "+strconv.FormatInt(int64(*r.GRPC), 10))
+	}
+	if r.Outcome != "" {
+		parts = append(parts, r.Outcome)
+	}
+	return strings.Join(append(parts, "after "+r.Latency.Round(10*time.Microsecond).String()), " ")
+}
+
+// Lost writes that events are missing here.
+func (e *EventWriter) Lost(n uint64) error {
+	_, err := fmt.Fprintf(e.W, "    (%d events were lost here)\n", n)
+	return err
+}
