@@ -46,9 +46,10 @@ demo: build ## the circuit-breaking demo, about a minute (DEMO_FLAGS=--fast)
 	bin/recloser demo circuit-breaking $(DEMO_FLAGS)
 
 .PHONY: bench
-bench: build ## the proxy beside its peers; installs wrk, nginx and haproxy (Debian, as root)
-	$(BUILD) -o bin/ ./internal/lab/perf/cmd/...
-	bin/perf $(BENCH_FLAGS)
+bench: build ## the proxy beside its peers, some minutes (BENCH_FLAGS=--rounds=3)
+	@.ci/need wrk=wrk nginx=nginx-light haproxy=haproxy
+	$(BUILD) -o bin/ ./internal/lab/perf/reverseproxy
+	bin/recloser bench proxy $(BENCH_FLAGS)
 
 .PHONY: microbench
 microbench: ## the Go benchmarks, with their allocations
