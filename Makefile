@@ -60,8 +60,9 @@ cross: ## compile everything for linux and darwin, amd64 and arm64
 	GO="$(GO)" .ci/cross
 
 .PHONY: generate
-generate: ## generated Go code
-	$(GO) generate ./...
+generate: ## the Go code of the protos again; needs protoc
+	@.ci/need protoc=protobuf-compiler
+	api/generate.sh
 
 .PHONY: clean
 clean: ## remove bin and bench-out
