@@ -127,7 +127,7 @@ func compareResponse(t *testing.T, r *Response, b []byte, n int, method string) 
 	if r.Body.Kind != BodyNone && r.Body.Kind != BodyUntilClose {
 		same(t, "keep-alive", r.KeepAlive, !res.Close)
 	}
-	compareHeaders(t, r.Headers, res.Header, "")
+	compareHeaders(t, r.Headers, res.Header, "Connection")
 
 	body, end, complete, err := readBody(r.Body, b, n)
 	if err != nil {
