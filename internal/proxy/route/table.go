@@ -1,0 +1,87 @@
+package route
+
+import (
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/upstream"
+)
+
+// Table is a compiled Config.
+type Table struct {
+	name    string
+	entries []entry
+}
+
+type entry struct {
+	path    pathMatcher
+	headers []headerMatcher
+	query   []queryMatcher
+	action  *Action
+}
+
+// New compiles a valid Config. resolve gives a cluster by name, nil where there
+// is none.
+func New(cfg *Config, resolve func(name string) *upstream.Cluster) *Table {
+	t := &Table{name: cfg.Name, entries: make([]entry, 0, len(cfg.Rules))}
+	for i := range cfg.Rules {
+		r := &cfg.Rules[i]
+		e := entry{path: newPathMatcher(r.Match.Path), action: newAction(r, resolve)}
+		for _, h := range r.Match.Headers {
+			e.headers = append(e.headers, newHeaderMatcher(h))
+		}
+		for _, q := range r.Match.Query {
+			e.query = append(e.query, queryMatcher{name: q.Name, valueMatcher: newValueMatcher(q.ValueMatch)})
+		}
+		t.entries = append(t.entries, e)
+	}
+	return t
+}
+
+func newAction(r *Rule, resolve func(string) *upstream.Cluster) *Action {
+	var backends []Backend
+	for _, b := range r.Backends {
+		if b.Weight > 0 {
+			backends = append(backends, Backend{Cluster: resolve(b.Cluster), Weight: b.Weight})
+		}
+	}
+	return NewAction(r.Name, r.Timeout, backends...)
+}
+
+// SingleTable sends every request to one action.
+func SingleTable(a *Action) *Table { return &Table{entries: []entry{{action: a}}} }
+
+// Name is the virtual host's name.
+func (t *Table) Name() string { return t.name }
+
+// Actions lists the actions in the order of the rules.
+func (t *Table) Actions() []*Action {
+	list := make([]*Action, len(t.entries))
+	for i := range t.entries {
+		list[i] = t.entries[i].action
+	}
+	return list
+}
+
+// Match gives the action of the first rule that matches, nil when none does.
+func (t *Table) Match(r *http1.Request) *Action {
+	path, query := splitPath(r.Path)
+	for i := range t.entries {
+		if e := &t.entries[i]; e.path.match(path) && e.matchRest(r, query) {
+			return e.action
+		}
+	}
+	return nil
+}
+
+func (e *entry) matchRest(r *http1.Request, query []byte) bool {
+	for i := range e.headers {
+		if !e.headers[i].match(r) {
+			return false
+		}
+	}
+	for i := range e.query {
+		if !e.query[i].match(query) {
+			return false
+		}
+	}
+	return true
+}
