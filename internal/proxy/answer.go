@@ -1,0 +1,171 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// refuse gives the caller an answer of ours, which names its reason in the
+// header recloser-reason and in the body, and ends the exchange. Where no
+// answer can be given any more the connection just ends.
+func (c *conn) refuse(why telemetry.Reason) (again bool) {
+	x := &c.x
+	a := why.Answer()
+	x.reason = why
+	x.closing = x.closing || a.Close || c.unread()
+	if x.cluster == nil {
+		c.srv.cfg.Metrics.Refuse(why)
+	}
+	if a.Status != 0 && !c.isGone() {
+		c.answer(a)
+	} else {
+		x.closing = true
+	}
+	return c.finish()
+}
+
+// unread tells whether bytes of the request's body are still to come, or may
+// be: then the connection cannot carry another request.
+func (c *conn) unread() bool {
+	x := &c.x
+	if x.malformed {
+		return true
+	}
+	switch c.req.Body.Kind {
+	case http1.BodyNone:
+		return false
+	case http1.BodyLength:
+		if x.received == 0 && !c.req.Expect100 { // never looked at: it may be here
+			if n := c.req.Body.Length; n <= int64(c.w-c.r) {
+				c.r += int(n)
+				return false
+			}
+		}
+		return x.received < c.req.Body.Length
+	default:
+		return x.conn != nil || !x.whole || x.received == 0
+	}
+}
+
+func (c *conn) answer(a *telemetry.Answer) {
+	x := &c.x
+	extra := [4]http1.Header{{Name: []byte("recloser-reason"), Value: []byte(a.Details)}}
+	headers := extra[:1]
+	if x.reason == telemetry.LimitOverflow {
+		headers = append(headers, http1.Header{Name: []byte("x-envoy-overloaded"), Value: []byte("true")})
+	}
+	body := []byte(a.Text)
+	if x.detail != "" {
+		body = append(append(body, ": "...), x.detail...)
+	}
+	msg := http1.Answer{Status: a.Status, Body: body, KeepAlive: !x.closing, Extra: headers}
+	if !x.malformed {
+		msg.Head = c.req.Head
+		msg.HTTP10 = c.req.Minor == 0
+	}
+	if !x.malformed && c.isGRPC() {
+		msg = grpcAnswer(a, body, headers)
+		msg.KeepAlive = !x.closing
+	}
+	x.status = msg.Status
+	x.headSent = true
+	c.out = msg.Append(c.out[:0])
+	x.sent = int64(len(msg.Body))
+	if c.reply(c.out) != telemetry.ViaUpstream {
+		x.closing = true
+	}
+}
+
+func (c *conn) isGRPC() bool {
+	ct, ok := http1.Find(c.req.Headers, "content-type")
+	return ok && bytes.HasPrefix(ct, []byte("application/grpc")) && !bytes.HasPrefix(ct, []byte("application/grpc-web"))
+}
+
+// grpcAnswer is the same refusal in trailers-only form: HTTP 200, and the
+// status where a gRPC client looks for it.
+func grpcAnswer(a *telemetry.Answer, text []byte, headers []http1.Header) http1.Answer {
+	headers = append(headers,
+		http1.Header{Name: []byte("content-type"), Value: []byte("application/grpc")},
+		http1.Header{Name: []byte("grpc-status"), Value: strconv.AppendInt(nil, int64(max(a.GRPC, 2)), 10)},
+		http1.Header{Name: []byte("grpc-message"), Value: percentEncode(text)})
+	return http1.Answer{Status: 200, Extra: headers}
+}
+
+// percentEncode writes a grpc-message: printable ASCII but "%" stands for
+// itself (gRPC over HTTP/2, Percent-Encoded).
+func percentEncode(text []byte) []byte {
+	const digits = "0123456789ABCDEF"
+	out := make([]byte, 0, len(text))
+	for _, b := range text {
+		if b >= ' ' && b <= '~' && b != '%' {
+			out = append(out, b)
+		} else {
+			out = append(out, '%', digits[b>>4], digits[b&15])
+		}
+	}
+	return out
+}
+
+// finish counts and logs the exchange, and tells whether the connection goes
+// on. If not, it is closed such that the caller gets all that was written.
+func (c *conn) finish() (again bool) {
+	x := &c.x
+	c.count()
+	if c.srv.cfg.AccessLog.Enabled() {
+		c.log()
+	}
+	if x.closing || c.expired() || c.isGone() {
+		c.end()
+		return false
+	}
+	return true
+}
+
+func (c *conn) count() {
+	x := &c.x
+	switch took := c.srv.clock() - x.start; {
+	case x.endpoint == nil && x.cluster != nil:
+		x.cluster.Metrics().Refuse(x.reason, took)
+	case x.endpoint != nil:
+		status := x.status
+		if status == 0 {
+			status = x.reason.Answer().Status
+		}
+		x.endpoint.Metrics().Response(status, -1, x.success, took)
+		if x.reason != telemetry.ViaUpstream {
+			x.cluster.Metrics().Failed(x.reason)
+		}
+	}
+}
+
+var requestIDName = []byte("x-request-id")
+
+// newRequestID makes an x-request-id (a version 4 UUID, as Envoy's is), so
+// that one request can be followed through every log.
+func (c *conn) newRequestID() []http1.Header {
+	var u [16]byte
+	a, b := rand.Uint64(), rand.Uint64()
+	for i := range 8 {
+		u[i], u[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
+	}
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	id := c.x.requestID[:]
+	hex.Encode(id[0:8], u[0:4])
+	hex.Encode(id[9:13], u[4:6])
+	hex.Encode(id[14:18], u[6:8])
+	hex.Encode(id[19:23], u[8:10])
+	hex.Encode(id[24:36], u[10:16])
+	id[8], id[13], id[18], id[23] = '-', '-', '-', '-'
+	c.x.extra[0] = http1.Header{Name: requestIDName, Value: id}
+	return c.x.extra[:]
+}
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) }

@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/listener"
+	"github.com/reclosermesh/recloser/internal/proxy/upstream"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// conn is one downstream connection. Its goroutine (serve) owns everything but
+// what is marked otherwise; while a request body is being sent on by an
+// uploader, the read side (down's reads, in, r, w) is the uploader's.
+type conn struct {
+	srv  *Server
+	down *listener.Conn
+
+	in   *buffer // read buffer; nil while nothing is buffered
+	r, w int     // in.b[r:w] is read and not used yet
+	out  []byte  // heads on their way out
+	up   *buffer // read buffer of the upstream side; nil between exchanges
+
+	req   http1.Request
+	resp  http1.Response
+	chunk struct{ req, resp http1.ChunkReader }
+	x     exchange
+
+	take func() []byte // for ReadInto; made once
+	put  func([]byte)
+
+	// Shared with the sweeper and watchers.
+	state     atomic.Uint64
+	current   atomic.Pointer[upstream.Conn]
+	gone      chan struct{} // closed when the caller went away
+	goneOnce  sync.Once
+	watchable atomic.Bool
+	watchMu   sync.Mutex
+	watcher   chan struct{} // guarded by watchMu; closed when the watcher ended
+}
+
+func newConn(s *Server, down *listener.Conn) *conn {
+	c := &conn{srv: s, down: down, gone: make(chan struct{})}
+	c.take = func() []byte {
+		c.in = s.buffers.Get().(*buffer)
+		return c.in.b
+	}
+	c.put = func([]byte) { c.release(&c.in) }
+	c.state.Store(uint64(phaseIdle) | s.tick.Load()<<tickShift)
+	return c
+}
+
+func (c *conn) release(b **buffer) {
+	if *b == nil {
+		return
+	}
+	if len((*b).b) == bufferSize { // one that grew for a large head is not kept
+		c.srv.buffers.Put(*b)
+	}
+	*b = nil
+}
+
+// serve carries one request after the other, until one of the two sides, or
+// the server, has had enough.
+func (c *conn) serve() {
+	defer func() {
+		c.release(&c.in)
+		c.release(&c.up)
+	}()
+	for c.readHead() && c.exchange() {
+	}
+	c.state.Store(uint64(phaseEnd))
+}
+
+// readHead reads the head of the next request into req. False: there is none,
+// and what had to be said about it has been said.
+func (c *conn) readHead() bool {
+	if c.r == c.w {
+		c.release(&c.in)
+		if !c.enter(phaseIdle) {
+			return false
+		}
+		b, err := c.down.ReadInto(c.take, c.put)
+		if err != nil {
+			return false
+		}
+		c.r, c.w = 0, len(b)
+	}
+	for first := true; ; first = false {
+		n, err := c.req.Parse(c.in.b[c.r:c.w], &c.srv.cfg.HTTP1)
+		if err == nil {
+			c.r += n
+			return true
+		}
+		if !errors.Is(err, http1.ErrMore) {
+			c.refuseHead(telemetry.MalformedRequest, err)
+			return false
+		}
+		if first && !c.enter(phaseHead) {
+			return false
+		}
+		if !c.readMore() {
+			return false
+		}
+	}
+}
+
+// readMore appends to the read buffer, in which a head is incomplete.
+func (c *conn) readMore() bool {
+	c.makeRoom()
+	n, _ := c.down.Read(c.in.b[c.w:])
+	c.w += n
+	if n > 0 {
+		return true
+	}
+	if c.expired() && !c.isGone() {
+		c.down.Resume() // for the answer
+		c.refuseHead(telemetry.HeadTimeout, nil)
+	}
+	return false
+}
+
+// makeRoom makes space behind w: by moving what is there to the front, or by a
+// larger buffer. The codec's bound on heads ends the growth.
+func (c *conn) makeRoom() {
+	switch {
+	case c.w < len(c.in.b):
+	case c.r > 0:
+		c.w = copy(c.in.b, c.in.b[c.r:c.w])
+		c.r = 0
+	default:
+		larger := &buffer{make([]byte, 2*len(c.in.b))}
+		copy(larger.b, c.in.b[:c.w])
+		c.release(&c.in)
+		c.in = larger
+	}
+}
+
+// refuseHead answers what never became a request, and ends the connection.
+func (c *conn) refuseHead(why telemetry.Reason, err error) {
+	c.x.begin(c.srv.clock())
+	c.x.malformed = true
+	var perr *http1.ParseError
+	if errors.As(err, &perr) {
+		c.x.detail = perr.Reason
+	}
+	c.refuse(why)
+}
+
+// end closes the connection such that its peer gets what was written.
+func (c *conn) end() {
+	c.state.Store(uint64(phaseEnd))
+	if c.isGone() {
+		return
+	}
+	c.down.Resume()
+	if c.in == nil {
+		c.take()
+	}
+	c.down.Linger(c.srv.t.Linger, c.in.b, 256<<10)
+}

@@ -1,0 +1,210 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/reclosermesh/recloser/breaker"
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/listener"
+	"github.com/reclosermesh/recloser/internal/proxy/route"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// Hosts tells which routes serve an authority. Implementations are safe for
+// concurrent use.
+type Hosts interface {
+	// Lookup returns the routes of an authority. known is false where the
+	// answer has to be asked for first; a nil table with known true is the
+	// answer "there is no such host".
+	Lookup(authority []byte) (table *route.Table, known bool)
+	// Await asks for an authority and waits for the answer, until ctx ends.
+	Await(ctx context.Context, authority string) (*route.Table, error)
+}
+
+// Timeouts bound what a downstream connection may wait for. Zero values take
+// the defaults.
+type Timeouts struct {
+	// Head is from the first byte of a request to the end of its head. 10s.
+	Head time.Duration
+	// Idle is between two requests on a connection. 1h, Envoy's.
+	Idle time.Duration
+	// Stream is without one byte moving within an exchange. 5m, Envoy's.
+	Stream time.Duration
+	// Tunnel is without one byte moving after an upgrade. 1h.
+	Tunnel time.Duration
+	// Hosts is the wait for the control plane's word on a new authority. 5s.
+	Hosts time.Duration
+	// Linger is how long a connection that must close goes on reading, so
+	// that its peer gets the answer. 1s.
+	Linger time.Duration
+	// DrainIdle is how long a draining server leaves an idle connection open
+	// for a request that may be on its way. 1s.
+	DrainIdle time.Duration
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	for _, f := range []struct {
+		value *time.Duration
+		def   time.Duration
+	}{
+		{&t.Head, 10 * time.Second},
+		{&t.Idle, time.Hour},
+		{&t.Stream, 5 * time.Minute},
+		{&t.Tunnel, time.Hour},
+		{&t.Hosts, 5 * time.Second},
+		{&t.Linger, time.Second},
+		{&t.DrainIdle, time.Second},
+	} {
+		if *f.value == 0 {
+			*f.value = f.def
+		}
+	}
+	return t
+}
+
+// ServerConfig is what a Server is made from.
+type ServerConfig struct {
+	// Name is the listener's name, for logs.
+	Name      string
+	Direction telemetry.Direction
+	Hosts     Hosts
+	HTTP1     http1.Limits
+	Timeouts  Timeouts
+	// MaxConnections bounds the downstream connections. 0: none.
+	MaxConnections int
+	// Wrap makes the transport of an accepted connection. nil: plain.
+	Wrap      func(net.Conn) (net.Conn, error)
+	Metrics   *telemetry.DownstreamMetrics
+	AccessLog *telemetry.AccessLog // nil: off
+	Clock     breaker.Clock        // nil: breaker.Monotonic
+	Logger    *slog.Logger
+}
+
+// Server serves one listener. One goroutine per connection carries each
+// request to its end; a sweeper looks at all connections every tick for what
+// only time brings about (timeouts, callers that went away), so that a quick
+// exchange needs no timer.
+type Server struct {
+	cfg      ServerConfig
+	t        Timeouts
+	clock    breaker.Clock
+	buffers  sync.Pool
+	tick     atomic.Uint64 // counts sweeps; the coarse clock of phases
+	draining atomic.Bool
+	drainAt  atomic.Uint64 // tick at which draining began
+	watchers sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	ln    *listener.Listener
+}
+
+// bufferSize holds any ordinary head, and moves bodies at few system calls.
+const bufferSize = 16 << 10
+
+type buffer struct{ b []byte }
+
+// NewServer makes a Server.
+func NewServer(cfg ServerConfig) *Server {
+	if cfg.Clock == nil {
+		cfg.Clock = breaker.Monotonic
+	}
+	return &Server{
+		cfg:     cfg,
+		t:       cfg.Timeouts.withDefaults(),
+		clock:   cfg.Clock,
+		buffers: sync.Pool{New: func() any { return &buffer{make([]byte, bufferSize)} }},
+		conns:   map[*conn]struct{}{},
+	}
+}
+
+// Serve accepts on ln and serves until Drain has ended all connections (nil),
+// or accepting fails. When ctx ends, every connection is closed at once.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	l := listener.New(ln, listener.Config{
+		MaxConnections: s.cfg.MaxConnections,
+		Wrap:           s.cfg.Wrap,
+		OnRefused:      func() { s.cfg.Metrics.Refuse(telemetry.Overload) },
+		Logger:         s.cfg.Logger,
+	})
+	s.mu.Lock()
+	s.ln = l
+	s.mu.Unlock()
+	if s.draining.Load() {
+		l.Close()
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, s.interruptAll)
+	defer stop()
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() { s.sweepUntil(ctx) })
+
+	err := l.Serve(ctx, s.serveConn)
+	cancel()
+	sweeper.Wait()
+	s.watchers.Wait()
+	return err
+}
+
+// serveConn is one connection's life.
+func (s *Server) serveConn(down *listener.Conn) {
+	c := newConn(s, down)
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	s.cfg.Metrics.ConnOpened()
+	defer func() {
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+		s.cfg.Metrics.ConnClosed()
+	}()
+	c.serve()
+}
+
+// Drain stops accepting and lets every connection end: a busy one after its
+// exchange, whose answer says "Connection: close"; an idle one when it has
+// been quiet for Timeouts.DrainIdle. It returns when all have ended, or with
+// ctx's error when ctx ended first; what is left is closed by Serve's ctx.
+func (s *Server) Drain(ctx context.Context) error {
+	s.drainAt.Store(s.tick.Load())
+	s.draining.Store(true)
+	s.mu.Lock()
+	if s.ln != nil {
+		s.ln.Close()
+	}
+	s.mu.Unlock()
+	poll := time.NewTicker(tickLength / 4)
+	defer poll.Stop()
+	for s.Open() > 0 {
+		select {
+		case <-ctx.Done():
+			return errors.Join(errors.New("draining "+s.cfg.Name), ctx.Err())
+		case <-poll.C:
+		}
+	}
+	return nil
+}
+
+// Open is the number of connections that are open.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+func (s *Server) interruptAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.leave()
+	}
+}

@@ -1,0 +1,64 @@
+package proxy
+
+import (
+	"net"
+	"sync"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// tunnel joins both connections after a 101 (RFC 9110 section 7.8): bytes go
+// through unread, each side can close its half, and both connections end with
+// it. here came from the endpoint behind its 101.
+func (c *conn) tunnel(here []byte) telemetry.Reason {
+	x := &c.x
+	c.endWatch()
+	c.settle(c.verdict())
+	x.closing = true
+	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{})
+	if why := c.replyHead(here); why != telemetry.ViaUpstream {
+		return why
+	}
+	c.enter(phaseTunnel)
+	var up sync.WaitGroup
+	up.Go(func() {
+		if c.r < c.w {
+			n, err := x.conn.Write(c.in.b[c.r:c.w])
+			x.received += int64(n)
+			c.r = c.w
+			if err != nil {
+				c.interrupt()
+				return
+			}
+		}
+		x.received += c.pump(x.conn.Conn, c.down.Conn, c.in.b)
+	})
+	x.sent += c.pump(c.down.Conn, x.conn.Conn, c.up.b)
+	up.Wait()
+	return telemetry.ViaUpstream
+}
+
+// pump copies until from ends, then closes the other's half. An error ends
+// both directions.
+func (c *conn) pump(to, from net.Conn, b []byte) (moved int64) {
+	for {
+		n, err := from.Read(b)
+		if n > 0 {
+			c.enter(phaseTunnel)
+			if _, werr := to.Write(b[:n]); werr != nil {
+				c.interrupt()
+				return moved
+			}
+			moved += int64(n)
+		}
+		if err == nil {
+			continue
+		}
+		half, ok := to.(interface{ CloseWrite() error })
+		if !isEOF(err) || !ok || half.CloseWrite() != nil {
+			c.interrupt()
+		}
+		return moved
+	}
+}

@@ -1,0 +1,188 @@
+package proxy
+
+import (
+	"io"
+	"os"
+	"sync/atomic"
+
+	"errors"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+)
+
+// uploadState is how far the sending of a request's body has come.
+type uploadState int32
+
+const (
+	uploadRunning   uploadState = iota
+	uploadDone                  // all of it was sent
+	uploadGone                  // the caller closed before its end
+	uploadMalformed             // its framing is broken
+	uploadRefused               // the endpoint took no more of it
+)
+
+// upload sends the part of a request's body that did not come with its head,
+// in a goroutine of its own, because the endpoint may answer meanwhile. Until
+// it ends, it owns the read side of the downstream connection.
+type upload struct {
+	state atomic.Int32
+	done  chan struct{}
+
+	// For the connection's goroutine, once done is closed.
+	left    []byte // read beyond the body's end, in buf
+	buf     *buffer
+	sent    int64
+	failure error
+	detail  string
+}
+
+// failed is the state if that is a failure of the caller's.
+func (u *upload) failed() uploadState {
+	if u == nil {
+		return uploadDone
+	}
+	return uploadState(u.state.Load())
+}
+
+// complete tells whether all of the body was sent. A request without an upload
+// had none, or it went along with the head.
+func (u *upload) complete() bool {
+	return u == nil || uploadState(u.state.Load()) == uploadDone
+}
+
+// startUpload sends the rest of the body on. The bytes that came with the head
+// have been sent.
+func (c *conn) startUpload() {
+	u := &upload{done: make(chan struct{}), buf: c.srv.buffers.Get().(*buffer)}
+	c.x.upload = u
+	go func() {
+		defer close(u.done)
+		state := c.runUpload(u)
+		u.state.Store(int32(state))
+		if state == uploadGone || state == uploadMalformed {
+			c.x.conn.Interrupt() // nobody needs the answer
+		}
+	}()
+}
+
+func (c *conn) runUpload(u *upload) uploadState {
+	if c.req.Body.Kind == http1.BodyLength {
+		return c.uploadLength(u, c.req.Body.Length-c.x.received)
+	}
+	for {
+		n, err := c.down.Read(u.buf.b)
+		if n == 0 {
+			return readFailure(err)
+		}
+		k, done, err := c.chunk.req.Scan(u.buf.b[:n])
+		if err != nil {
+			var perr *http1.ParseError
+			if errors.As(err, &perr) {
+				u.detail = perr.Reason
+			}
+			return uploadMalformed
+		}
+		if !c.uploadPiece(u, u.buf.b[:k]) {
+			return uploadRefused
+		}
+		if done {
+			u.left = u.buf.b[k:n]
+			return uploadDone
+		}
+	}
+}
+
+func (c *conn) uploadLength(u *upload, left int64) uploadState {
+	for left > 0 {
+		if left >= spliceFrom {
+			n, err := io.Copy(c.x.conn.Conn, &io.LimitedReader{R: c.down.Conn, N: min(left, splicePiece)})
+			left -= n
+			u.sent += n
+			c.x.endpoint.Metrics().BytesWritten(int(n))
+			c.enter(phaseStream)
+			switch {
+			case err == nil && n == 0:
+				return uploadGone
+			case err != nil:
+				return c.spliceFailure(u, err)
+			}
+			continue
+		}
+		n, err := c.down.Read(u.buf.b[:min(left, int64(len(u.buf.b)))])
+		if n == 0 {
+			return readFailure(err)
+		}
+		left -= int64(n)
+		if !c.uploadPiece(u, u.buf.b[:n]) {
+			return uploadRefused
+		}
+	}
+	return uploadDone
+}
+
+func (c *conn) uploadPiece(u *upload, b []byte) bool {
+	n, err := c.x.conn.Write(b)
+	u.sent += int64(n)
+	c.x.endpoint.Metrics().BytesWritten(n)
+	c.enter(phaseStream)
+	u.failure = err
+	return err == nil
+}
+
+// readFailure tells an interruption (of ours, or a bound that expired; the
+// connection's goroutine knows more) from a caller that went away.
+func readFailure(err error) uploadState {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return uploadRefused
+	}
+	return uploadGone
+}
+
+// spliceFailure finds out which of the two sides of a splice failed: a caller
+// that is gone fails the next read as well.
+func (c *conn) spliceFailure(u *upload, err error) uploadState {
+	u.failure = err
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return uploadRefused
+	}
+	if c.down.Broken() {
+		return uploadGone
+	}
+	return uploadRefused
+}
+
+// endUpload stops the uploader and takes back the read side. True: the whole
+// body was sent.
+func (c *conn) endUpload() bool {
+	x := &c.x
+	u := x.upload
+	if u == nil {
+		return true
+	}
+	select {
+	case <-u.done:
+	default:
+		c.down.InterruptRead()
+		x.conn.Interrupt()
+		<-u.done
+		if !c.isGone() && !c.expired() {
+			c.down.Resume()
+		}
+	}
+	x.received += u.sent
+	if x.detail == "" {
+		x.detail = u.detail
+	}
+	if u.state.Load() != int32(uploadDone) {
+		x.closing = true
+		c.release(&u.buf)
+		return false
+	}
+	if len(u.left) > 0 { // the next request's first bytes
+		c.w = copy(u.buf.b, u.left)
+		c.r = 0
+		c.in, u.buf = u.buf, c.in
+	}
+	c.release(&u.buf)
+	return true
+}
