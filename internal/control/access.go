@@ -1,0 +1,68 @@
+package control
+
+import (
+	"context"
+	"net"
+
+	"github.com/reclosermesh/recloser/internal/control/lint"
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
+	"github.com/reclosermesh/recloser/internal/control/report"
+	"github.com/reclosermesh/recloser/internal/control/xds"
+)
+
+// Ready waits until the first whole state is there, or ctx ends.
+func (c *Control) Ready(ctx context.Context) error {
+	select {
+	case <-c.ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// XDSAddress is where proxies connect. It waits until Run listens, or ctx ends
+// and it is nil.
+func (c *Control) XDSAddress(ctx context.Context) net.Addr {
+	select {
+	case <-c.bound:
+		return c.address
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// World is the newest World. It is empty, not nil, at the start.
+func (c *Control) World() *model.World { return c.state.Load().view.World }
+
+// Watch gives a channel that gets a value after each new World; several in a
+// short time may be one value. stop ends it; the channel is not closed.
+func (c *Control) Watch() (changed <-chan struct{}, stop func()) {
+	w := make(chan struct{}, 1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watchers[w] = struct{}{}
+	return w, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.watchers, w)
+	}
+}
+
+// Nodes are the connected proxies.
+func (c *Control) Nodes() []xds.Node { return c.xds.Nodes() }
+
+// Reports are what proxies say of their breakers.
+func (c *Control) Reports() *report.Store { return c.reports }
+
+// Problems is everything that is wrong with the configuration now, and what
+// proxies refused, in order.
+func (c *Control) Problems() []lint.Finding {
+	f := c.state.Load().findings
+	return lint.Sort(append(f[:len(f):len(f)], c.xds.Findings()...))
+}
+
+// Policy is what holds for requests from the service's own namespace.
+func (c *Control) Policy(namespace, service string, port uint16) (*policy.Effective, error) {
+	return c.state.Load().view.Policy.Effective(namespace, model.Name{Namespace: namespace, Name: service}, port)
+}

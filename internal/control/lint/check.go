@@ -1,0 +1,181 @@
+package lint
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/source"
+)
+
+// Check looks at what objects mean together.
+func Check(w *model.World) []Finding {
+	templates := templatesOf(w)
+	var out []Finding
+	for _, s := range w.Services() {
+		out = append(out, checkService(s, templates[s.Namespace])...)
+	}
+	return out
+}
+
+// template is what instances of a workload will be like.
+type template struct {
+	labels map[string]string
+	ports  []string // names
+}
+
+func templatesOf(w *model.World) map[string][]template {
+	out := map[string][]template{}
+	for _, d := range w.Deployments() {
+		out[d.Namespace] = append(out[d.Namespace], template{d.Spec.Template.Labels, portNames(d.Spec.Template.Spec.Containers)})
+	}
+	for _, x := range w.Workloads() {
+		t := template{labels: x.InstanceLabels()}
+		for _, p := range x.Spec.Ports {
+			t.ports = append(t.ports, p.Name)
+		}
+		out[x.Namespace] = append(out[x.Namespace], t)
+	}
+	for _, p := range w.Pods() {
+		out[p.Namespace] = append(out[p.Namespace], template{p.Spec.Labels, portNames(p.Spec.Spec.Containers)})
+	}
+	return out
+}
+
+func portNames(containers []corev1.Container) []string {
+	var out []string
+	for _, c := range containers {
+		for _, p := range c.Ports {
+			out = append(out, p.Name)
+		}
+	}
+	return out
+}
+
+func checkService(s *model.Service, templates []template) []Finding {
+	var out []Finding
+	add := func(sev source.Severity, code, field, value, allowed, reason, mend string) {
+		f := Finding{Code: code, Severity: sev, Object: s.Object.String(), Field: field, Value: value,
+			Allowed: allowed, Reason: reason, Mend: mend}
+		if o := s.Object.Origin; o != nil {
+			f.File, f.Line = o.File, o.LineOf(field)
+		}
+		out = append(out, f)
+	}
+	spec := &s.Spec.Spec
+	if spec.Type == corev1.ServiceTypeExternalName {
+		add(Warning, "not-supported", "spec.type", string(spec.Type), "", "a Service of this type has no endpoints here", "")
+		return out
+	}
+	checkPorts(spec, add)
+	if len(spec.Selector) == 0 {
+		return out // its EndpointSlices are written by somebody
+	}
+	var chosen []template
+	for _, t := range templates {
+		if matches(spec.Selector, t.labels) {
+			chosen = append(chosen, t)
+		}
+	}
+	if len(chosen) == 0 {
+		if !hasEndpoints(s) {
+			add(Warning, "selects-nothing", "spec.selector", selector(spec.Selector), "",
+				"no instance has these labels, so there are no endpoints", nearLabels(spec.Selector, templates))
+		}
+		return out
+	}
+	checkTargets(spec, chosen, add)
+	return out
+}
+
+type adder func(sev source.Severity, code, field, value, allowed, reason, mend string)
+
+func checkPorts(spec *corev1.ServiceSpec, add adder) {
+	if len(spec.Ports) == 0 && spec.ClusterIP != corev1.ClusterIPNone {
+		add(Error, "no-ports", "spec.ports", "", "", "a Service without ports cannot be called", "")
+	}
+	seen := map[string]bool{}
+	for i, p := range spec.Ports {
+		field := fmt.Sprintf("spec.ports[%d].port", i)
+		key := fmt.Sprintf("%s/%d", p.Protocol, p.Port)
+		switch {
+		case p.Port < 1 || p.Port > 65535:
+			add(Error, "bad-port", field, fmt.Sprint(p.Port), "1 to 65535", "this port is passed over", "")
+		case seen[key]:
+			add(Error, "duplicate-port", field, fmt.Sprint(p.Port), "", "this port stands twice; the first is used", "")
+		}
+		seen[key] = true
+	}
+}
+
+// checkTargets looks for target ports by a name that no instance has.
+func checkTargets(spec *corev1.ServiceSpec, chosen []template, add adder) {
+	for i, p := range spec.Ports {
+		if p.TargetPort.Type != intstr.String || p.TargetPort.StrVal == "" {
+			continue
+		}
+		var names []string
+		found := false
+		for _, t := range chosen {
+			for _, n := range t.ports {
+				found = found || n == p.TargetPort.StrVal
+				if n != "" {
+					names = append(names, n)
+				}
+			}
+		}
+		if !found {
+			mend := ""
+			if near := source.Nearest(p.TargetPort.StrVal, names); near != "" {
+				mend = "did you mean " + near + "?"
+			}
+			add(Warning, "unknown-target-port", fmt.Sprintf("spec.ports[%d].targetPort", i), p.TargetPort.StrVal,
+				strings.Join(names, ", "), "no selected instance has a port of this name, so there are no endpoints", mend)
+		}
+	}
+}
+
+func hasEndpoints(s *model.Service) bool {
+	for i := range s.Ports {
+		if len(s.Ports[i].Endpoints)+s.Ports[i].NotReady > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func matches(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+func selector(s map[string]string) string {
+	pairs := make([]string, 0, len(s))
+	for k, v := range s {
+		pairs = append(pairs, k+"="+v)
+	}
+	return strings.Join(sortedStrings(pairs), ",")
+}
+
+// nearLabels looks for the values that the selected labels do have.
+func nearLabels(sel map[string]string, templates []template) string {
+	var have []string
+	for k := range sel {
+		for _, t := range templates {
+			if v, ok := t.labels[k]; ok {
+				have = append(have, k+"="+v)
+			}
+		}
+	}
+	if len(have) == 0 {
+		return ""
+	}
+	return "instances of this namespace have " + strings.Join(sortedStrings(have), ", ")
+}

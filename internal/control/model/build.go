@@ -1,0 +1,231 @@
+package model
+
+import (
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/reclosermesh/recloser/internal/control/source"
+)
+
+// Build makes the World of the given objects, each key at most once. It takes
+// over from prev (which may be nil) everything that did not change, which it
+// sees by the pointers of Value and Origin.
+func Build(prev *World, objects []source.Object) *World {
+	if prev == nil {
+		prev = &World{}
+	}
+	w := &World{objects: make(map[source.Key]source.Object, len(objects)), clusterIPs: prev.clusterIPs}
+	w.namespaces = maps.Clone(prev.namespaces)
+	if w.namespaces == nil {
+		w.namespaces = map[string]*Namespace{}
+	}
+	b := &builder{prev: prev, world: w, touched: map[string]*namespaceBuilder{}}
+	for _, o := range objects {
+		w.objects[o.Key] = o
+		if old, ok := prev.objects[o.Key]; !ok || old != o {
+			b.change(o.Key)
+		}
+	}
+	for k := range prev.objects {
+		if _, ok := w.objects[k]; !ok {
+			b.change(k)
+		}
+	}
+	b.finish()
+	return w
+}
+
+type builder struct {
+	prev, world *World
+	touched     map[string]*namespaceBuilder
+}
+
+// namespaceBuilder is a namespace while it is made anew.
+type namespaceBuilder struct {
+	*Namespace
+	old   *Namespace // nil: there was none
+	dirty map[string]bool
+	// relabelled are label sets, before and after, of instances that changed.
+	relabelled []map[string]string
+
+	// Set by index, for service.
+	byService map[string][]*discoveryv1.EndpointSlice
+	podList   []*Pod
+	podLabels labelIndex
+}
+
+// change takes over one object that is new, different, or gone.
+func (b *builder) change(k source.Key) {
+	if k.Kind == source.Namespace || k.Kind == source.Deployment {
+		return // they are only looked up by key
+	}
+	n := b.namespace(k.Namespace)
+	o, exists := b.world.objects[k]
+	old, existed := b.prev.objects[k]
+	switch k.Kind {
+	case source.Service:
+		n.dirty[k.Name] = true
+	case source.Pod:
+		if p := n.pods[k.Name]; p != nil {
+			n.relabelled = append(n.relabelled, p.Spec.Labels)
+		}
+		delete(n.pods, k.Name)
+		if exists {
+			p := newPod(o)
+			n.pods[k.Name] = p
+			n.relabelled = append(n.relabelled, p.Spec.Labels)
+		}
+	case source.EndpointSlice:
+		delete(n.slices, k.Name)
+		if exists {
+			n.slices[k.Name] = &o
+			n.dirty[sliceService(o)] = true
+		}
+		if existed {
+			n.dirty[sliceService(old)] = true
+		}
+	case source.Workload:
+		delete(n.workloads, k.Name)
+		if exists {
+			n.workloads[k.Name] = &o
+			n.relabelled = append(n.relabelled, workloadOf(o).InstanceLabels())
+		}
+		if existed {
+			n.relabelled = append(n.relabelled, workloadOf(old).InstanceLabels())
+		}
+	}
+}
+
+// namespace is a namespace that may be changed.
+func (b *builder) namespace(name string) *namespaceBuilder {
+	if n := b.touched[name]; n != nil {
+		return n
+	}
+	old := b.prev.namespaces[name]
+	n := &namespaceBuilder{Namespace: &Namespace{Name: name}, old: old, dirty: map[string]bool{}}
+	if old != nil {
+		n.services, n.pods = maps.Clone(old.services), maps.Clone(old.pods)
+		n.slices, n.workloads = maps.Clone(old.slices), maps.Clone(old.workloads)
+	} else {
+		n.services, n.pods = map[string]*Service{}, map[string]*Pod{}
+		n.slices, n.workloads = map[string]*source.Object{}, map[string]*source.Object{}
+	}
+	b.touched[name] = n
+	return n
+}
+
+// finish makes the services anew that something has changed for.
+func (b *builder) finish() {
+	ipsChanged := false
+	for name, n := range b.touched {
+		relabelled := newLabelIndex(n.relabelled)
+		for svc, s := range n.services {
+			if !n.dirty[svc] && relabelled.any(s.Spec.Spec.Selector) {
+				n.dirty[svc] = true
+			}
+		}
+		if len(n.dirty) > 0 {
+			n.index()
+		}
+		for svc := range n.dirty {
+			was := n.services[svc]
+			delete(n.services, svc)
+			o, exists := b.world.objects[source.Key{Kind: source.Service, Namespace: name, Name: svc}]
+			if exists {
+				n.services[svc] = n.service(o)
+			}
+			ipsChanged = ipsChanged || was != nil || exists
+		}
+		if len(n.services)+len(n.pods)+len(n.slices)+len(n.workloads) == 0 {
+			delete(b.world.namespaces, name)
+			continue
+		}
+		b.world.namespaces[name] = n.Namespace
+	}
+	if ipsChanged || b.world.clusterIPs == nil {
+		b.world.indexIPs()
+	}
+}
+
+func (w *World) indexIPs() {
+	w.clusterIPs = map[string]*Service{}
+	for _, n := range w.namespaces {
+		for _, s := range n.services {
+			for _, ip := range s.ClusterIPs() {
+				// Two services with one address: the first by name, so that
+				// the order of maps decides nothing.
+				if have := w.clusterIPs[ip]; have == nil || compareNames(s.Name, have.Name) < 0 {
+					w.clusterIPs[ip] = s
+				}
+			}
+		}
+	}
+}
+
+// ClusterIPs are the Service's own addresses; none for a headless one.
+func (s *Service) ClusterIPs() []string {
+	ips := s.Spec.Spec.ClusterIPs
+	if len(ips) == 0 {
+		ips = []string{s.Spec.Spec.ClusterIP}
+	}
+	var out []string
+	for _, ip := range ips {
+		if ip != "" && ip != corev1.ClusterIPNone {
+			out = append(out, ip)
+		}
+	}
+	return out
+}
+
+func sliceService(o source.Object) string {
+	return o.Value.(*discoveryv1.EndpointSlice).Labels[discoveryv1.LabelServiceName]
+}
+
+// Changes are what is different between two Worlds.
+type Changes struct {
+	Services, Pods []Name
+}
+
+// Diff compares by identity: what is named may be equal in content, what is
+// not named is the same.
+func Diff(old, new *World) Changes {
+	var c Changes
+	names := map[string]bool{}
+	for n := range old.namespaces {
+		names[n] = true
+	}
+	for n := range new.namespaces {
+		names[n] = true
+	}
+	for name := range names {
+		a, b := old.namespaces[name], new.namespaces[name]
+		if a == b {
+			continue
+		}
+		if a == nil {
+			a = &Namespace{}
+		}
+		if b == nil {
+			b = &Namespace{}
+		}
+		c.Services = appendChanged(c.Services, name, a.services, b.services)
+		c.Pods = appendChanged(c.Pods, name, a.pods, b.pods)
+	}
+	return c
+}
+
+func appendChanged[T any](out []Name, namespace string, a, b map[string]*T) []Name {
+	for k, v := range b {
+		if a[k] != v {
+			out = append(out, Name{namespace, k})
+		}
+	}
+	for k := range a {
+		if b[k] == nil {
+			out = append(out, Name{namespace, k})
+		}
+	}
+	return out
+}

@@ -1,0 +1,441 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/lint"
+	"github.com/reclosermesh/recloser/internal/control/source"
+)
+
+// Linkerd's annotations of a Service, and ours.
+const (
+	accrual     = "balancer.linkerd.io/failure-accrual"
+	maxFailures = "balancer.linkerd.io/failure-accrual-consecutive-max-failures"
+	minPenalty  = "balancer.linkerd.io/failure-accrual-consecutive-min-penalty"
+	maxPenalty  = "balancer.linkerd.io/failure-accrual-consecutive-max-penalty"
+	jitterRatio = "balancer.linkerd.io/failure-accrual-consecutive-jitter-ratio"
+	rate        = "balancer.alpha.linkerd.io/failure-accrual-success-rate-threshold"
+	rateWindow  = "balancer.alpha.linkerd.io/failure-accrual-success-rate-window"
+	rateMin     = "balancer.alpha.linkerd.io/failure-accrual-success-rate-min-requests"
+
+	failFast     = "recloser.io/fail-fast-timeout"
+	maxWaiting   = "recloser.io/max-waiting-requests"
+	loadBalancer = "recloser.io/load-balancer"
+)
+
+// Modes of failure accrual.
+const (
+	ModeConsecutive = "consecutive"
+	ModeUnified     = "unified"
+)
+
+// ServiceAnnotations are the annotations that are read from a Service.
+func ServiceAnnotations() []string {
+	return []string{accrual, maxFailures, minPenalty, maxPenalty, jitterRatio,
+		rate, rateWindow, rateMin, failFast, maxWaiting, loadBalancer}
+}
+
+// knownElsewhere are annotations of these families that mean something to
+// Linkerd and that are not acted on here yet, or that another part reads.
+var knownElsewhere = map[string]bool{
+	"balancer.alpha.linkerd.io/failure-accrual-honor-retry-after": true,
+	"balancer.alpha.linkerd.io/penalize-failures":                 true,
+	"balancer.alpha.linkerd.io/load-biaser-penalty":               true,
+	"balancer.alpha.linkerd.io/load-biaser-max-retry-after":       true,
+	"retry.linkerd.io/http":                                       true,
+	"retry.linkerd.io/grpc":                                       true,
+	"retry.linkerd.io/limit":                                      true,
+	"retry.linkerd.io/timeout":                                    true,
+	"timeout.linkerd.io/request":                                  true,
+	"timeout.linkerd.io/response":                                 true,
+	"timeout.linkerd.io/idle":                                     true,
+}
+
+// What values may be, as findings say it.
+const (
+	allowedDuration = "a whole number and ms, s, m, h or d, such as 500ms or 1m; or 0"
+	allowedCount    = "a whole number from 0 to 4294967295"
+)
+
+// Bounds from Linkerd: its policy controller's and its proxy's own checks.
+const (
+	maxJitter       = 100
+	minRateWindow   = 10 * time.Millisecond
+	maxRateRequests = 1_000_000
+)
+
+// Defaults of the values that Linkerd does not have.
+const (
+	// DefaultFailFast is Linkerd's fail-fast time of a balancer's queue.
+	DefaultFailFast = 3 * time.Second
+	// DefaultMaxWaiting is the capacity of that queue.
+	DefaultMaxWaiting = 10_000
+	// DefaultProbeTimeout is ours: Linkerd's probation never ends when the
+	// probe hangs.
+	DefaultProbeTimeout = 10 * time.Second
+)
+
+// reader reads the annotations of one object and collects findings.
+type reader struct {
+	object   source.Object
+	values   map[string]string
+	findings []lint.Finding
+	failed   bool // since it was last set to false
+}
+
+// parseService reads what a Service says. old is its last policy, or nil.
+func parseService(o source.Object, old *servicePolicy) *servicePolicy {
+	r := &reader{object: o, values: o.Meta().GetAnnotations()}
+	p := &servicePolicy{object: o}
+	p.breaker, p.off = r.breaker(old)
+	p.balancer = keep(r, r.balancer(), old, func(p *servicePolicy) Value[Balancer] { return p.balancer })
+	p.failFast = keep(r, duration(r, failFast, DefaultFailFast, "Linkerd"), old, func(p *servicePolicy) Value[time.Duration] { return p.failFast })
+	p.maxWaiting = keep(r, count(r, maxWaiting, DefaultMaxWaiting, "Linkerd"), old, func(p *servicePolicy) Value[uint32] { return p.maxWaiting })
+	r.strangers()
+	p.findings = r.findings
+	return p
+}
+
+// CheckAnnotations is what is wrong with the annotations of one object by
+// itself. On objects other than Services they are only looked at for being in
+// the wrong place.
+func CheckAnnotations(o source.Object) []lint.Finding {
+	if o.Kind == source.Service {
+		return parseService(o, nil).findings
+	}
+	r := &reader{object: o, values: o.Meta().GetAnnotations()}
+	for _, name := range ServiceAnnotations() {
+		if _, ok := r.values[name]; ok {
+			r.find(name, lint.Warning, "wrong-object", "this is read from Services only", "", "move it to the Service")
+		}
+	}
+	return r.findings
+}
+
+// keep puts the last good value in place of a bad one.
+func keep[T any](r *reader, v Value[T], old *servicePolicy, of func(*servicePolicy) Value[T]) Value[T] {
+	failed := r.failed
+	r.failed = false
+	if !failed || old == nil {
+		return v
+	}
+	v = of(old)
+	if v.Origin.Default == "" {
+		v.Origin.Stale = true
+	}
+	return v
+}
+
+// breaker reads failure accrual. When a value is bad the whole last good
+// breaker stays: half of a new one and half of an old one is nobody's wish.
+func (r *reader) breaker(old *servicePolicy) (*Breaker, Origin) {
+	b, off := r.accrual()
+	failed := r.failed
+	r.failed = false
+	if !failed {
+		return b, off
+	}
+	last := "circuit breaking is off, as it was before"
+	if old != nil && old.breaker != nil {
+		stale := *old.breaker
+		stale.markStale()
+		b, off, last = &stale, Origin{}, "the last good breaker stays"
+	} else {
+		b, off = nil, r.origin(accrual)
+		off.Stale = true
+		if old == nil {
+			last = "circuit breaking stays off"
+		}
+	}
+	for i := range r.findings {
+		if r.findings[i].Severity == lint.Error {
+			r.findings[i].Reason += "; " + last
+		}
+	}
+	return b, off
+}
+
+func (r *reader) accrual() (*Breaker, Origin) {
+	mode, set := r.values[accrual]
+	if !set {
+		r.noEffect("there is no "+accrual+", so no breaker is on", "add "+accrual+": "+ModeConsecutive,
+			maxFailures, minPenalty, maxPenalty, jitterRatio, rate, rateWindow, rateMin)
+		return nil, Origin{Default: "Linkerd: no failure accrual"}
+	}
+	if mode != ModeConsecutive && mode != ModeUnified {
+		mend := ""
+		if near := source.Nearest(mode, []string{ModeConsecutive, ModeUnified}); near != "" {
+			mend = "did you mean " + near + "?"
+		}
+		r.bad(accrual, "unknown-mode", "there is no such mode of failure accrual", ModeConsecutive+" or "+ModeUnified, mend)
+		return nil, Origin{}
+	}
+	b := &Breaker{
+		Mode:         Value[string]{mode, r.origin(accrual)},
+		MaxFailures:  count(r, maxFailures, 7, "Linkerd"),
+		MinPenalty:   duration(r, minPenalty, time.Second, "Linkerd"),
+		MaxPenalty:   duration(r, maxPenalty, time.Minute, "Linkerd"),
+		Jitter:       number(r, jitterRatio, 0.5, "Linkerd", 0, maxJitter, "a number from 0 to 100"),
+		ProbeTimeout: Value[time.Duration]{DefaultProbeTimeout, Origin{Default: "Recloser"}},
+	}
+	r.penalties(b)
+	if mode == ModeUnified {
+		b.RateOnly = true
+		b.SuccessRate = r.successRate()
+	} else {
+		r.noEffect("it is read in mode "+ModeUnified+" only", "", rate, rateWindow, rateMin)
+	}
+	r.neverTrips(b)
+	return b, Origin{}
+}
+
+// penalties checks the two against each other. A penalty of zero is refused by
+// Linkerd's documentation, and would make the breaker do nothing.
+func (r *reader) penalties(b *Breaker) {
+	lo, hi := b.MinPenalty, b.MaxPenalty
+	switch {
+	case r.failed:
+	case hi.Value <= 0:
+		r.bad(maxPenalty, "zero-penalty", "a breaker that stays open for no time does nothing", "more than 0", "")
+	case lo.Value <= 0:
+		r.bad(minPenalty, "zero-penalty", "a breaker that stays open for no time does nothing", "more than 0", "")
+	case lo.Value > hi.Value && lo.Origin.Default != "":
+		r.bad(maxPenalty, "min-over-max", "it is less than the shortest penalty, which is "+text(lo.Value)+" by default",
+			text(lo.Value)+" or more", "set "+minPenalty+" too")
+	case lo.Value > hi.Value:
+		r.bad(minPenalty, "min-over-max", "it is more than the longest penalty, which is "+text(hi.Value),
+			"at most "+text(hi.Value), "raise "+maxPenalty+" too")
+	}
+}
+
+// successRate applies Linkerd's bounds only when the detector is on: there the
+// proxy's own floor and ceiling hold only then, too.
+func (r *reader) successRate() *SuccessRate {
+	s := &SuccessRate{
+		Threshold:   number(r, rate, 0.8, "Linkerd", 0, 1, "a number from 0 to 1; 0 disables"),
+		Window:      duration(r, rateWindow, 10*time.Second, "Linkerd"),
+		MinRequests: count(r, rateMin, 5, "Linkerd"),
+	}
+	switch {
+	case r.failed:
+	case s.Window.Value <= 0, s.Threshold.Value != 0 && s.Window.Value < minRateWindow:
+		r.bad(rateWindow, "window-too-short", "nothing can be counted in so short a time", "10ms or more", "")
+	case s.Threshold.Value != 0 && s.MinRequests.Value > maxRateRequests:
+		r.bad(rateMin, "too-many-requests", "so many requests would never be in the window", "at most 1000000", "")
+	}
+	return s
+}
+
+func (r *reader) neverTrips(b *Breaker) {
+	if r.failed || b.MaxFailures.Value != 0 {
+		return
+	}
+	if b.SuccessRate == nil || b.SuccessRate.Threshold.Value == 0 {
+		r.find(maxFailures, lint.Warning, "never-trips", "with 0 the breaker never opens", "", "set 1 or more, or remove "+accrual)
+	}
+}
+
+func (r *reader) balancer() Value[Balancer] {
+	v := Value[Balancer]{PeakEWMA, Origin{Default: "Linkerd"}}
+	s, ok := r.values[loadBalancer]
+	if !ok {
+		return v
+	}
+	var names []string
+	for _, b := range Balancers() {
+		if string(b) == s {
+			return Value[Balancer]{b, r.origin(loadBalancer)}
+		}
+		names = append(names, string(b))
+	}
+	mend := ""
+	if near := source.Nearest(s, names); near != "" {
+		mend = "did you mean " + near + "?"
+	}
+	r.bad(loadBalancer, "unknown-balancer", "there is no such balancer; the last good one stays", strings.Join(names, ", "), mend)
+	return v
+}
+
+// strangers tells annotations that look like ours and are not.
+func (r *reader) strangers() {
+	for name := range r.values {
+		prefix, _, _ := strings.Cut(name, "/")
+		switch prefix {
+		case "balancer.linkerd.io", "balancer.alpha.linkerd.io", "retry.linkerd.io", "timeout.linkerd.io", "recloser.io":
+		default:
+			continue
+		}
+		known := false
+		for _, k := range ServiceAnnotations() {
+			known = known || k == name
+		}
+		switch {
+		case known:
+		case knownElsewhere[name]:
+			r.find(name, lint.Warning, "not-supported", "Linkerd knows this annotation; it is not acted on here yet", "", "")
+		default:
+			mend := ""
+			if near := source.Nearest(name, ServiceAnnotations()); near != "" {
+				mend = "did you mean " + near + "?"
+			}
+			r.find(name, lint.Warning, "unknown-annotation", "there is no such annotation; it is passed over", "", mend)
+		}
+	}
+}
+
+func (r *reader) noEffect(reason, mend string, names ...string) {
+	for _, n := range names {
+		if _, ok := r.values[n]; ok {
+			r.find(n, lint.Warning, "no-effect", "this has no effect: "+reason, "", mend)
+		}
+	}
+}
+
+func (r *reader) origin(name string) Origin {
+	o := Origin{Object: r.object.String(), Field: source.AnnotationPath(name)}
+	if from := r.object.Origin; from != nil {
+		o.Where = from.Source
+		if from.File != "" {
+			o.Where = from.File + ":" + strconv.Itoa(from.LineOf(o.Field))
+		}
+	}
+	return o
+}
+
+func (r *reader) bad(name, code, reason, allowed, mend string) {
+	r.failed = true
+	r.find(name, lint.Error, code, reason, allowed, mend)
+}
+
+func (r *reader) find(name string, s source.Severity, code, reason, allowed, mend string) {
+	f := lint.Finding{Code: code, Severity: s, Object: r.object.String(), Field: source.AnnotationPath(name),
+		Value: r.values[name], Allowed: allowed, Reason: reason, Mend: mend}
+	if o := r.object.Origin; o != nil {
+		f.File, f.Line = o.File, o.LineOf(f.Field)
+	}
+	r.findings = append(r.findings, f)
+}
+
+func duration(r *reader, name string, def time.Duration, whose string) Value[time.Duration] {
+	s, ok := r.values[name]
+	if !ok {
+		return Value[time.Duration]{def, Origin{Default: whose}}
+	}
+	d, mend, err := parseDuration(s)
+	if err != nil {
+		r.bad(name, "bad-duration", err.Error(), allowedDuration, mend)
+		return Value[time.Duration]{def, Origin{Default: whose}}
+	}
+	return Value[time.Duration]{d, r.origin(name)}
+}
+
+func count(r *reader, name string, def uint32, whose string) Value[uint32] {
+	s, ok := r.values[name]
+	if !ok {
+		return Value[uint32]{def, Origin{Default: whose}}
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
+	if err != nil {
+		r.bad(name, "bad-number", "this is not such a number", allowedCount, "")
+		return Value[uint32]{def, Origin{Default: whose}}
+	}
+	return Value[uint32]{uint32(n), r.origin(name)}
+}
+
+func number(r *reader, name string, def float64, whose string, lo, hi float64, allowed string) Value[float64] {
+	s, ok := r.values[name]
+	if !ok {
+		return Value[float64]{def, Origin{Default: whose}}
+	}
+	n, err := parseDecimal(strings.TrimSpace(s))
+	if err != nil || n < lo || n > hi {
+		r.bad(name, "bad-number", "this is not such a number", allowed, "")
+		return Value[float64]{def, Origin{Default: whose}}
+	}
+	return Value[float64]{n, r.origin(name)}
+}
+
+// parseDecimal leaves out what strconv reads beyond decimal numbers:
+// hexadecimal, underscores, infinities and NaN.
+func parseDecimal(s string) (float64, error) {
+	if strings.ContainsAny(s, "xX_pPnN") {
+		return 0, strconv.ErrSyntax
+	}
+	return strconv.ParseFloat(s, 64)
+}
+
+var units = []struct {
+	name string
+	unit time.Duration
+}{
+	{"ms", time.Millisecond},
+	{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}, {"d", 24 * time.Hour},
+}
+
+// parseDuration reads Linkerd's durations: an integer with a unit, or a bare 0.
+// Fractions and sums ("1m30s") are not durations there.
+func parseDuration(s string) (d time.Duration, mend string, err error) {
+	s = strings.TrimSpace(s)
+	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
+	n, perr := strconv.ParseUint(s[:digits], 10, 63)
+	unit := s[digits:]
+	switch {
+	case strings.HasPrefix(s, "-"):
+		return 0, "", errors.New("a duration cannot be negative")
+	case digits == 0:
+		return 0, "", errors.New("this is not a duration")
+	case perr != nil:
+		return 0, "", errors.New("this is longer than 292 years")
+	case strings.HasPrefix(unit, "."):
+		return 0, "write it in a smaller unit, such as ms", errors.New("a duration cannot have a fraction")
+	case unit == "" && n == 0:
+		return 0, "", nil
+	case unit == "":
+		return 0, fmt.Sprintf("did you mean %ds or %dms?", n, n), errors.New("a unit is missing")
+	}
+	for _, u := range units {
+		if u.name != unit {
+			continue
+		}
+		if n > uint64(math.MaxInt64)/uint64(u.unit) {
+			return 0, "", errors.New("this is longer than 292 years")
+		}
+		return time.Duration(n) * u.unit, "", nil
+	}
+	if whole, err := time.ParseDuration(s); err == nil {
+		return 0, "write it as one number, such as " + text(whole), errors.New("this is not one number and one unit")
+	}
+	return 0, "", fmt.Errorf("there is no unit %q", unit)
+}
+
+// text writes a duration as these annotations want it.
+func text(d time.Duration) string {
+	for i := len(units) - 1; i >= 0; i-- {
+		if u := units[i]; d%u.unit == 0 && (d != 0 && u.name != "d" || d == 0 && u.name == "s") {
+			return strconv.FormatInt(int64(d/u.unit), 10) + u.name
+		}
+	}
+	return d.String()
+}
+
+func (b *Breaker) markStale() {
+	mark := func(o *Origin) { o.Stale = o.Default == "" }
+	mark(&b.Mode.Origin)
+	mark(&b.MaxFailures.Origin)
+	mark(&b.MinPenalty.Origin)
+	mark(&b.MaxPenalty.Origin)
+	mark(&b.Jitter.Origin)
+	mark(&b.ProbeTimeout.Origin)
+	if b.SuccessRate != nil {
+		s := *b.SuccessRate
+		mark(&s.Threshold.Origin)
+		mark(&s.Window.Origin)
+		mark(&s.MinRequests.Origin)
+		b.SuccessRate = &s
+	}
+}

@@ -1,0 +1,227 @@
+// Package policy computes what should happen to requests: for each client
+// namespace, service and port the balancer, the breaker, waiting and limits,
+// and for every single value where it comes from.
+//
+// It is a pure function of the World, with one memory: where an object says
+// something that cannot be, the last good policy of that service stays, and a
+// Finding tells both. What people are shown (`recloser policy`, the dashboard)
+// and what proxies are sent (translate) is the same value.
+package policy
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/lint"
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/source"
+)
+
+// Value is one setting and where it comes from.
+type Value[T any] struct {
+	Value  T      `json:"value"`
+	Origin Origin `json:"origin"`
+}
+
+// Origin says who set a value: a field of an object, or a default.
+type Origin struct {
+	// Object is "service/bb -n demo".
+	Object string `json:"object,omitempty"`
+	// Field is the path in the object.
+	Field string `json:"field,omitempty"`
+	// Where is "file:line" if the object is from a file, else its source.
+	Where string `json:"where,omitempty"`
+	// Default says whose default it is, when nobody set the value.
+	Default string `json:"default,omitempty"`
+	// Stale is set when the object says something else by now that is not
+	// valid, and the last good value is used.
+	Stale bool `json:"stale,omitempty"`
+}
+
+// String is the origin in one line.
+func (o Origin) String() string {
+	s := o.Object + " " + o.Field
+	if o.Default != "" {
+		s = "default of " + o.Default
+	}
+	if o.Where != "" {
+		s += " (" + o.Where + ")"
+	}
+	if o.Stale {
+		s += ", the last good version"
+	}
+	return s
+}
+
+// Balancer picks the endpoint of a request.
+type Balancer string
+
+// Balancers. PeakEWMA is the default, as in Linkerd.
+const (
+	PeakEWMA     Balancer = "peak-ewma"
+	RoundRobin   Balancer = "round-robin"
+	LeastRequest Balancer = "least-request"
+	Random       Balancer = "random"
+)
+
+// Balancers are all of them.
+func Balancers() []Balancer { return []Balancer{PeakEWMA, RoundRobin, LeastRequest, Random} }
+
+// Unlimited is the limit that never binds, as Envoy writes it.
+const Unlimited uint32 = math.MaxUint32
+
+// Effective is everything that holds for requests from one namespace to one
+// port of a service. It is immutable.
+type Effective struct {
+	Client    string `json:"client"`
+	Namespace string `json:"namespace"`
+	Service   string `json:"service"`
+	Port      uint16 `json:"port"`
+
+	Balancer       Value[Balancer]      `json:"balancer"`
+	ConnectTimeout Value[time.Duration] `json:"connectTimeout"`
+	// FailFast is how long a request waits when every endpoint is open.
+	FailFast Value[time.Duration] `json:"failFast"`
+	// MaxWaiting is how many requests may wait at a time.
+	MaxWaiting Value[uint32] `json:"maxWaiting"`
+	Limits     Limits        `json:"limits"`
+	// Breaker is nil when breaking is off.
+	Breaker *Breaker `json:"breaker,omitempty"`
+	// BreakerOff says why there is none.
+	BreakerOff Origin `json:"breakerOff,omitzero"`
+}
+
+// Limits are Envoy's circuit breakers.
+type Limits struct {
+	MaxConnections Value[uint32] `json:"maxConnections"`
+	MaxPending     Value[uint32] `json:"maxPending"`
+	MaxRequests    Value[uint32] `json:"maxRequests"`
+	MaxRetries     Value[uint32] `json:"maxRetries"`
+}
+
+// Breaker is when endpoints are shut and how they come back.
+type Breaker struct {
+	// Mode is the dialect's own name: "consecutive" or "unified".
+	Mode Value[string] `json:"mode"`
+	// MaxFailures in a row that shut an endpoint; 0 never does.
+	MaxFailures Value[uint32] `json:"maxFailures"`
+	// SuccessRate is nil without such a detector.
+	SuccessRate *SuccessRate `json:"successRate,omitempty"`
+	// MinPenalty and MaxPenalty bound the exponential back-off.
+	MinPenalty Value[time.Duration] `json:"minPenalty"`
+	MaxPenalty Value[time.Duration] `json:"maxPenalty"`
+	// Jitter is the share of a back-off that may be added at random, 0 to 100.
+	Jitter Value[float64] `json:"jitter"`
+	// ProbeTimeout is when a probe without an answer is given up, so that an
+	// endpoint is not out for ever because of one hung request.
+	ProbeTimeout Value[time.Duration] `json:"probeTimeout"`
+	// RateOnly is set when 429 and RESOURCE_EXHAUSTED hurt the success rate
+	// and fail a probe without being failures in a row.
+	RateOnly bool `json:"rateOnly,omitempty"`
+}
+
+// SuccessRate shuts an endpoint by its success rate in a window.
+type SuccessRate struct {
+	// Threshold from 0 to 1; 0 disables.
+	Threshold   Value[float64]       `json:"threshold"`
+	Window      Value[time.Duration] `json:"window"`
+	MinRequests Value[uint32]        `json:"minRequests"`
+}
+
+// servicePolicy is what a service's own object says, for all its ports. It is
+// immutable.
+type servicePolicy struct {
+	object     source.Object
+	balancer   Value[Balancer]
+	failFast   Value[time.Duration]
+	maxWaiting Value[uint32]
+	breaker    *Breaker
+	off        Origin
+	findings   []lint.Finding
+}
+
+// Table is the policy of a whole World. It is immutable.
+type Table struct {
+	world    *model.World
+	services map[model.Name]*servicePolicy
+}
+
+// Build computes the policy of a World. prev, which may be nil, is the table
+// of the World before: what did not change is taken over, and it is where the
+// last good values come from.
+func Build(prev *Table, w *model.World) *Table {
+	if prev == nil {
+		prev = &Table{world: &model.World{}}
+	}
+	t := &Table{world: w, services: prev.services}
+	changed := model.Diff(prev.world, w).Services
+	if len(changed) == 0 && t.services != nil {
+		return t
+	}
+	t.services = make(map[model.Name]*servicePolicy, len(prev.services)+len(changed))
+	for k, v := range prev.services {
+		t.services[k] = v
+	}
+	for _, name := range changed {
+		old := prev.services[name]
+		s := w.Service(name.Namespace, name.Name)
+		switch {
+		case s == nil:
+			delete(t.services, name)
+		case old != nil && old.object == s.Object:
+			// Its endpoints changed, not what it says.
+		default:
+			t.services[name] = parseService(s.Object, old)
+		}
+	}
+	return t
+}
+
+// Effective is the policy for requests from a namespace to a service's port.
+func (t *Table) Effective(client string, service model.Name, port uint16) (*Effective, error) {
+	s := t.world.Service(service.Namespace, service.Name)
+	p := t.services[service]
+	if s == nil || p == nil {
+		return nil, fmt.Errorf("there is no service %s in namespace %s", service.Name, service.Namespace)
+	}
+	if s.Port(port) == nil {
+		ports := make([]string, 0, len(s.Ports))
+		for i := range s.Ports {
+			ports = append(ports, strconv.Itoa(int(s.Ports[i].Number)))
+		}
+		return nil, fmt.Errorf("service %s in namespace %s has no port %d; it has %v", service.Name, service.Namespace, port, ports)
+	}
+	unlimited := Value[uint32]{Unlimited, Origin{Default: "Recloser: no limit"}}
+	return &Effective{
+		Client: client, Namespace: service.Namespace, Service: service.Name, Port: port,
+		Balancer:       p.balancer,
+		ConnectTimeout: Value[time.Duration]{time.Second, Origin{Default: "Linkerd"}},
+		FailFast:       p.failFast,
+		MaxWaiting:     p.maxWaiting,
+		Limits:         Limits{unlimited, unlimited, unlimited, unlimited},
+		Breaker:        p.breaker,
+		BreakerOff:     p.off,
+	}, nil
+}
+
+// Findings are what is wrong with what services say.
+func (t *Table) Findings() []lint.Finding {
+	var out []lint.Finding
+	for _, p := range t.services {
+		out = append(out, p.findings...)
+	}
+	return out
+}
+
+// Changed are the services whose policy differs between two tables.
+func Changed(old, new *Table) []model.Name {
+	var out []model.Name
+	for _, n := range model.Diff(old.world, new.world).Services {
+		if old.services[n] != new.services[n] {
+			out = append(out, n)
+		}
+	}
+	return out
+}

@@ -1,0 +1,170 @@
+package translate
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
+)
+
+// DefaultOutbound is where a sidecar listens for the calls of its program.
+const DefaultOutbound = "127.0.0.1:4140"
+
+// Names that Envoy gives to its filters.
+const (
+	hcmName    = "envoy.filters.network.http_connection_manager"
+	routerName = "envoy.filters.http.router"
+)
+
+// listeners are all listeners of a node, or the one that is named.
+func listeners(v View, k Key) Result {
+	r := Result{Deps: []Dep{{Kind: OnPod, Name: k.Node.Pod}}}
+	out := []Resource{outboundListener(k.Node)}
+	if p := v.World.Pod(k.Node.Pod.Namespace, k.Node.Pod.Name); p != nil {
+		ports := p.ContainerPorts()
+		if len(ports) == 0 {
+			ports = v.World.TargetPorts(p)
+			r.Deps = append(r.Deps, Dep{Kind: OnSelection, Name: model.Name{Namespace: p.Namespace}})
+		}
+		out = append(out, inboundListeners(p, ports)...)
+	}
+	for _, p := range parsePublish(k.Node.Publish) {
+		res, deps := p.listener(v, k.Node.Pod.Namespace)
+		out = append(out, res)
+		r.Deps = append(r.Deps, deps...)
+	}
+	for _, res := range out {
+		if k.Name == AllListeners || k.Name == res.Name {
+			r.Resources = append(r.Resources, res)
+		}
+	}
+	return r
+}
+
+func outboundListener(n Node) Resource {
+	address := n.Outbound
+	if address == "" {
+		address = DefaultOutbound
+	}
+	return listener(OutboundListener, address, corev3.TrafficDirection_OUTBOUND, &hcmv3.HttpConnectionManager{
+		StatPrefix: OutboundListener,
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+			RouteConfigName: OutboundListener, ConfigSource: ads(),
+		}},
+	})
+}
+
+// inboundListeners stand before the program of an instance. Where no sidecar
+// stands between (no address of the program is known) there is none.
+func inboundListeners(p *model.Pod, ports []uint16) []Resource {
+	ip := p.Spec.Status.PodIP
+	if ip == "" {
+		return nil
+	}
+	var out []Resource
+	for _, port := range ports {
+		if p.AppAddress(port) == "" {
+			continue
+		}
+		public := p.Public(port)
+		cluster := InboundCluster(public)
+		host := &routev3.VirtualHost{
+			Name: InboundListener(public), Domains: []string{"*"},
+			Routes: []*routev3.Route{route("default", cluster)},
+		}
+		out = append(out, listener(InboundListener(public), net.JoinHostPort(ip, strconv.Itoa(int(public))),
+			corev3.TrafficDirection_INBOUND, inlineRoutes(InboundListener(public), host)))
+	}
+	return out
+}
+
+// published is one service that is opened to the host.
+type published struct {
+	address   string // IP:PORT
+	authority string // svc.ns:PORT
+}
+
+// parsePublish passes over what it cannot read; `recloser up` checks its flag.
+func parsePublish(s string) []published {
+	var out []published
+	for item := range strings.SplitSeq(s, ",") {
+		address, authority, ok := strings.Cut(strings.TrimSpace(item), "=")
+		if _, err := netip.ParseAddrPort(address); ok && err == nil && authority != "" {
+			out = append(out, published{address, authority})
+		}
+	}
+	return out
+}
+
+func (p published) listener(v View, namespace string) (Resource, []Dep) {
+	routes, _, deps := routesFor(v, p.authority, namespace)
+	name := "publish|" + p.address
+	var hosts []*routev3.VirtualHost
+	if routes != nil {
+		hosts = append(hosts, &routev3.VirtualHost{Name: p.authority, Domains: []string{"*"}, Routes: routes})
+	}
+	return listener(name, p.address, corev3.TrafficDirection_OUTBOUND, inlineRoutes(name, hosts...)), deps
+}
+
+func inlineRoutes(name string, hosts ...*routev3.VirtualHost) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix: strings.ReplaceAll(name, "|", "_"),
+		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{
+			RouteConfig: &routev3.RouteConfiguration{Name: name, VirtualHosts: hosts},
+		},
+	}
+}
+
+// listener makes a listener with one connection manager, which gets the router
+// filter that Envoy needs.
+func listener(name, address string, d corev3.TrafficDirection, m *hcmv3.HttpConnectionManager) Resource {
+	m.HttpFilters = []*hcmv3.HttpFilter{{
+		Name:       routerName,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: toAny(&routerv3.Router{})},
+	}}
+	return Resource{Name: name, Message: &listenerv3.Listener{
+		Name: name, Address: socketAddress(address), TrafficDirection: d,
+		FilterChains: []*listenerv3.FilterChain{{
+			Filters: []*listenerv3.Filter{{
+				Name:       hcmName,
+				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: toAny(m)},
+			}},
+		}},
+	}}
+}
+
+func socketAddress(hostPort string) *corev3.Address {
+	host, port, _ := net.SplitHostPort(hostPort)
+	n, _ := strconv.ParseUint(port, 10, 16) // 0 is refused by whoever listens
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(n)},
+	}}}
+}
+
+// ads says that a resource comes on the stream that named it.
+func ads() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+	}
+}
+
+// toAny packs a message deterministically, so that equal resources are equal
+// bytes. Marshalling fails on invalid UTF-8 alone, which World does not hold.
+func toAny(m proto.Message) *anypb.Any {
+	a := &anypb.Any{}
+	if err := anypb.MarshalFrom(a, m, proto.MarshalOptions{Deterministic: true}); err != nil {
+		panic("translate: " + err.Error())
+	}
+	return a
+}

@@ -1,0 +1,56 @@
+package translate
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
+)
+
+// Names of resources, as Istio writes them where it has such a name.
+const (
+	// OutboundListener is the listener that programs send their calls to, and
+	// its route configuration.
+	OutboundListener = "outbound"
+	// AllListeners stands for the listeners of a node.
+	AllListeners = "*"
+)
+
+// ClusterName of a service's port.
+func ClusterName(service model.Name, port uint16) string {
+	return fmt.Sprintf("outbound|%d||%s", port, service.Host())
+}
+
+// InboundCluster is the name of the cluster that leads to the program itself.
+func InboundCluster(port uint16) string { return fmt.Sprintf("inbound|%d||", port) }
+
+// InboundListener is the name of the listener for an instance's port.
+func InboundListener(port uint16) string { return fmt.Sprintf("inbound|%d", port) }
+
+// ParseCluster is the other way of ClusterName.
+func ParseCluster(name string) (service model.Name, port uint16, ok bool) {
+	parts := strings.Split(name, "|")
+	if len(parts) != 4 || parts[0] != "outbound" || parts[2] != "" {
+		return model.Name{}, 0, false
+	}
+	n, err := strconv.ParseUint(parts[1], 10, 16)
+	host, cut := strings.CutSuffix(parts[3], ".svc."+model.Domain)
+	svc, ns, dot := strings.Cut(host, ".")
+	if err != nil || !cut || !dot || svc == "" || ns == "" || strings.Contains(ns, ".") {
+		return model.Name{}, 0, false
+	}
+	return model.Name{Namespace: ns, Name: svc}, uint16(n), true
+}
+
+func parseInbound(name string) (port uint16, ok bool) {
+	s, cut := strings.CutPrefix(name, "inbound|")
+	s, end := strings.CutSuffix(s, "||")
+	n, err := strconv.ParseUint(s, 10, 16)
+	return uint16(n), cut && end && err == nil
+}
+
+// hostName is a VHDS name without the route configuration's.
+func hostName(name string) (authority string, ok bool) {
+	return strings.CutPrefix(name, OutboundListener+"/")
+}

@@ -1,0 +1,67 @@
+package translate
+
+import (
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
+)
+
+// routeConfiguration is that of the outbound listener: empty, since hosts are
+// asked for when they are used.
+func routeConfiguration(k Key) Result {
+	if k.Name != OutboundListener {
+		return Result{}
+	}
+	return Result{Resources: one(k.Name, &routev3.RouteConfiguration{
+		Name: k.Name, Vhds: &routev3.Vhds{ConfigSource: ads()},
+	})}
+}
+
+// virtualHost answers for one authority as a client wrote it.
+func virtualHost(v View, k Key) Result {
+	authority, ok := hostName(k.Name)
+	if !ok {
+		return Result{}
+	}
+	routes, name, deps := routesFor(v, authority, k.Client)
+	r := Result{Deps: deps}
+	if routes != nil {
+		r.Resources = one(k.Name, &routev3.VirtualHost{Name: name, Domains: []string{authority}, Routes: routes})
+	}
+	return r
+}
+
+// routesFor are the routes for an authority, nil when it is no port of a
+// service, with the name of the host that they belong to.
+func routesFor(v View, authority, client string) ([]*routev3.Route, string, []Dep) {
+	a, ok := model.ParseAuthority(authority, client)
+	if !ok {
+		return nil, "", nil
+	}
+	deps := []Dep{{Kind: OnService, Name: a.Service}}
+	if a.IP != "" {
+		deps = []Dep{{Kind: OnIP, IP: a.IP}}
+	}
+	s, p := v.World.Resolve(a)
+	if s == nil {
+		return nil, "", deps
+	}
+	if a.IP != "" {
+		deps = append(deps, Dep{Kind: OnService, Name: s.Name})
+	}
+	return []*routev3.Route{route("default", ClusterName(s.Name, p.Number))}, hostPort(s.Host(), p.Number), deps
+}
+
+// route sends everything to a cluster, without a timeout: Envoy's own default
+// of 15s is not what a mesh without a policy should do.
+func route(name, cluster string) *routev3.Route {
+	return &routev3.Route{
+		Name:  name,
+		Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
+		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
+			Timeout:          durationpb.New(0),
+		}},
+	}
+}

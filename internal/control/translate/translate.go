@@ -1,0 +1,170 @@
+// Package translate makes Envoy resources of what the mesh knows: listeners,
+// routes, clusters and endpoints. Everything here is a pure function of a View
+// and a Key, and gets nothing but these, so that a result may be kept and
+// shared by all who ask with the same Key.
+//
+// Each result names what it was made from (Dep), so that a change of the World
+// reaches exactly the results that it concerns.
+//
+// What Envoy's fields cannot say travels in metadata under our own names, with
+// the nearest of Envoy's fields set beside it; see cluster.go.
+package translate
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
+)
+
+// Type URLs of the resources.
+const (
+	ListenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
+	RouteType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	HostType     = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+	ClusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
+	EndpointType = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+)
+
+// View is one state of the mesh.
+type View struct {
+	World  *model.World
+	Policy *policy.Table
+}
+
+// Node is what a proxy says of itself, as far as resources depend on it.
+type Node struct {
+	// Pod is the instance that the proxy belongs to.
+	Pod model.Name
+	// Outbound is the address of its outbound listener, "IP:PORT".
+	Outbound string
+	// Publish lists services to open to the host: "IP:PORT=svc.ns:PORT,…".
+	Publish string
+}
+
+// Key names a resource, or for listeners the set of them, together with all
+// that it depends on beside the View. Fields that a resource does not depend
+// on are zero, so that one result serves many nodes.
+type Key struct {
+	Type string
+	// Name of the resource; "*" for all listeners of a node.
+	Name string
+	// Client is the namespace of the client, for what depends on it.
+	Client string
+	// Node for what belongs to one proxy.
+	Node Node
+}
+
+// KeyFor is the key of a resource for a node.
+func KeyFor(typeURL, name string, n Node) Key {
+	k := Key{Type: typeURL, Name: name}
+	switch typeURL {
+	case ListenerType:
+		k.Node = n
+	case HostType:
+		k.Client = n.Pod.Namespace
+	case ClusterType:
+		if _, inbound := parseInbound(name); inbound {
+			k.Node = Node{Pod: n.Pod}
+		} else {
+			k.Client = n.Pod.Namespace
+		}
+	}
+	return k
+}
+
+// Dep is something that a result was made from.
+type Dep struct {
+	Kind DepKind
+	Name model.Name
+	// IP for OnIP.
+	IP string
+}
+
+// DepKind is the kind of a Dep.
+type DepKind uint8
+
+// Kinds of dependencies.
+const (
+	// OnService: a service and its policy, without its endpoints.
+	OnService DepKind = iota
+	// OnEndpoints of a service.
+	OnEndpoints
+	// OnIP: which service has a cluster IP.
+	OnIP
+	// OnPod: one instance.
+	OnPod
+	// OnSelection: any service of a namespace (Name.Namespace).
+	OnSelection
+)
+
+// Resource is one xDS resource.
+type Resource struct {
+	Name    string
+	Message proto.Message
+}
+
+// Result is what there is for a key: nothing, one resource, or the listeners
+// of a node.
+type Result struct {
+	Resources []Resource
+	Deps      []Dep
+}
+
+// Generate makes the resources of a key.
+func Generate(v View, k Key) Result {
+	switch k.Type {
+	case ListenerType:
+		return listeners(v, k)
+	case RouteType:
+		return routeConfiguration(k)
+	case HostType:
+		return virtualHost(v, k)
+	case ClusterType:
+		return cluster(v, k)
+	case EndpointType:
+		return endpoints(v, k)
+	default:
+		return Result{}
+	}
+}
+
+// Deps of a change: what results may be different now.
+func Deps(old, new View) []Dep {
+	var out []Dep
+	seen := map[Dep]bool{}
+	add := func(d Dep) {
+		if !seen[d] {
+			seen[d] = true
+			out = append(out, d)
+		}
+	}
+	changes := model.Diff(old.World, new.World)
+	for _, n := range policy.Changed(old.Policy, new.Policy) {
+		add(Dep{Kind: OnService, Name: n})
+	}
+	for _, n := range changes.Services {
+		add(Dep{Kind: OnEndpoints, Name: n})
+		a, b := old.World.Service(n.Namespace, n.Name), new.World.Service(n.Namespace, n.Name)
+		if a != nil && b != nil && a.Object == b.Object {
+			continue
+		}
+		add(Dep{Kind: OnService, Name: n})
+		if a == nil || b == nil || a.Spec != b.Spec {
+			add(Dep{Kind: OnSelection, Name: model.Name{Namespace: n.Namespace}})
+		}
+		for _, s := range []*model.Service{a, b} {
+			if s != nil {
+				for _, ip := range s.ClusterIPs() {
+					add(Dep{Kind: OnIP, IP: ip})
+				}
+			}
+		}
+	}
+	for _, n := range changes.Pods {
+		add(Dep{Kind: OnPod, Name: n})
+	}
+	return out
+}
+
+func one(name string, m proto.Message) []Resource { return []Resource{{Name: name, Message: m}} }
