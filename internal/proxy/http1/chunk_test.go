@@ -2,8 +2,9 @@ package http1
 
 import (
 	"errors"
-	"strings"
 	"testing"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1/http1test"
 )
 
 func TestChunkReader(t *testing.T) {
@@ -73,79 +74,14 @@ func readChunks(t *testing.T, pieces ...[]byte) chunkResult {
 	return res
 }
 
-type badBody struct {
-	rule, body string
-	want       *ParseError
-}
-
-// badBodies are chunked bodies whose end, or meaning, parsers differ over.
-func badBodies() []badBody {
-	return []badBody{
-		{"9112/7.1 no size", "\r\n\r\n", errChunkSize},
-		{"9112/7.1 extension without size", ";a\r\n\r\n", errChunkSize},
-		{"9112/7.1 no hexadecimal", "g\r\n", errChunkSize},
-		{"9112/7.1 plus", "+1\r\na\r\n", errChunkSize},
-		{"9112/7.1 minus", "-1\r\na\r\n", errChunkSize},
-		{"9112/7.1 0x", "0x1\r\na\r\n", errChunkSize},
-		{"9112/7.1 underscore", "1_0\r\na\r\n", errChunkSize},
-		{"9112/7.1 SP before", " 1\r\na\r\n", errChunkSize},
-		{"9112/7.1 SP behind", "1 \r\na\r\n", errChunkSize},
-		{"9112/7.1 HTAB behind", "1\t\r\na\r\n", errChunkSize},
-		{"9112/7.1 SP before extension", "1 ;a\r\na\r\n", errChunkSize},
-		{"9112/7.1 2^63", "8000000000000000\r\n", errChunkSize},
-		{"9112/7.1 2^64", "10000000000000000\r\n", errChunkSize},
-		{"9112/7.1 2^64+1", "10000000000000001\r\n", errChunkSize},
-		{"9112/7.1 many zeros", strings.Repeat("0", 17) + "\r\n\r\n", errChunkSize},
-		{"9112/2.2 LF behind size", "1\na\r\n", errBareLF},
-		{"9112/2.2 CR behind size", "1\ra\r\n", errBareCR},
-		{"9112/7.1 no CRLF behind data", "1\r\nab\r\n", errChunkEnd},
-		{"9112/7.1 LF behind data", "1\r\na\n0\r\n\r\n", errChunkEnd},
-		{"9112/7.1 CR behind data", "1\r\na\r0\r\n\r\n", errChunkEnd},
-		{"9112/7.1.1 no name", "1;\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 no name before value", "1;=a\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 no value", "1;a=\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 SP", "1; a\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 SP in value", "1;a=b c\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 LF in name", "1;a\n0\r\n\r\n", errBareLF},
-		{"9112/7.1.1 LF in value", "1;a=b\n0\r\n\r\n", errBareLF},
-		{"9112/7.1.1 CR in extension", "1;a\rb\r\n", errBareCR},
-		{"9112/7.1.1 CRLF in quotes", "1;a=\"\r\n\"\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 behind quotes", "1;a=\"b\"c\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 control escaped", "1;a=\"\\\x01\"\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 NUL", "1;a\x00\r\na\r\n", errChunkExt},
-		{"9112/7.1.1 too long", "1;" + strings.Repeat("a", DefaultMaxChunkExtBytes) + "\r\na\r\n", errChunkExtLong},
-		{"9112/7.1.2 LF ends trailers", "0\r\nA: b\r\n\n", errBareLF},
-		{"9112/7.1.2 LF ends body", "0\r\n\n", errBareLF},
-		{"9112/7.1.2 CR ends body", "0\r\n\rX\n", errBareCR},
-		{"9112/7.1.2 folded trailer", "0\r\nA: b\r\n c\r\n\r\n", errFold},
-		{"9112/7.1.2 SP before colon", "0\r\nA : b\r\n\r\n", errSpaceColon},
-		{"9112/7.1.2 no colon", "0\r\nA\r\n\r\n", errFieldName},
-		{"9112/7.1.2 a request for trailers", "0\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", errSpaceColon},
-		{"9110/5.5 NUL in trailer", "0\r\nA: \x00\r\n\r\n", errFieldValue},
-		{"9110/6.5.1 Transfer-Encoding", "0\r\nTransfer-Encoding: chunked\r\n\r\n", errTrailer},
-		{"9110/6.5.1 Content-Length", "0\r\ncontent-length: 1\r\n\r\n", errTrailer},
-		{"9110/6.5.1 Host", "0\r\nHost: a\r\n\r\n", errTrailer},
-		{"9110/6.5.1 Connection", "0\r\nConnection: close\r\n\r\n", errTrailer},
-		{"9110/6.5.1 Trailer", "0\r\nTrailer: a\r\n\r\n", errTrailer},
-		{"9110/6.5.1 TE", "0\r\nTE: trailers\r\n\r\n", errTrailer},
-		{"9110/6.5.1 Upgrade", "0\r\nUpgrade: a\r\n\r\n", errTrailer},
-		{"9110/6.5.1 Expect", "0\r\nExpect: 100-continue\r\n\r\n", errTrailer},
-		{"9110/6.5.1 Content-Encoding", "0\r\nContent-Encoding: gzip\r\n\r\n", errTrailer},
-		{"9110/6.5.1 Authorization", "0\r\nAuthorization: a\r\n\r\n", errTrailer},
-		{"9112/7.1.2 too large", "0\r\nA: " + strings.Repeat("a", DefaultMaxTrailerBytes) + "\r\n\r\n", errTrailerLarge},
-		{"9112/7.1.2 too large without a line end", "0\r\n" + strings.Repeat("a", DefaultMaxTrailerBytes+1), errTrailerLarge},
-		{"9112/7.1.2 too many", "0\r\n" + strings.Repeat("A: b\r\n", DefaultMaxHeaders+1) + "\r\n", errTooManyHeaders},
-	}
-}
-
 func TestChunkRefused(t *testing.T) {
-	for _, c := range badBodies() {
-		t.Run(c.rule, func(t *testing.T) {
-			b := []byte(c.body)
+	for _, c := range http1test.ChunkedBodies() {
+		t.Run(c.Rule, func(t *testing.T) {
+			b := []byte(c.Bytes)
 			got := readChunks(t, b)
 			var pe *ParseError
-			if !errors.As(got.err, &pe) || pe != c.want || got.done {
-				t.Fatalf("%.200q: %+v, want %v", c.body, got, c.want)
+			if !errors.As(got.err, &pe) || pe.Reason != c.Reason || got.done {
+				t.Fatalf("%.200q: %+v, want %s", c.Bytes, got, c.Reason)
 			}
 			if len(b) > 500 {
 				return

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1/http1test"
 )
 
 // What the package accepts, net/http must read the same way: method, target,
@@ -22,14 +24,14 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte("PUT / HTTP/1.0\r\nContent-Length: 3\r\nConnection: keep-alive, x\r\nX: y\r\n\r\nabcdef"))
 	f.Add([]byte("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"))
 	f.Add([]byte("OPTIONS * HTTP/1.1\r\nHost: [::1]:8080\r\nTE: trailers\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"))
-	for _, c := range badRequests() {
-		if len(c.head) < 1000 {
-			f.Add([]byte(c.head))
+	for _, c := range http1test.Requests() {
+		if len(c.Bytes) < 1000 {
+			f.Add([]byte(c.Bytes))
 		}
 	}
-	for _, c := range badBodies() {
-		if len(c.body) < 1000 {
-			f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + c.body))
+	for _, c := range http1test.ChunkedBodies() {
+		if len(c.Bytes) < 1000 {
+			f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + c.Bytes))
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -90,9 +92,9 @@ func FuzzResponse(f *testing.F) {
 	f.Add([]byte("HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\nHTTP"), uint8(0))
 	f.Add([]byte("HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\nbytes"), uint8(0))
 	f.Add([]byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nHTTP"), uint8(1))
-	for _, c := range badResponses() {
-		if len(c.head) < 1000 {
-			f.Add([]byte(c.head), uint8(0))
+	for _, c := range http1test.Responses() {
+		if len(c.Bytes) < 1000 {
+			f.Add([]byte(c.Bytes), uint8(0))
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte, kind uint8) {
@@ -253,9 +255,9 @@ func checkResponseRoundTrip(t *testing.T, r *Response, head bool) {
 // However a chunked body is cut, it is read the same; and what is sent on byte
 // for byte, net/http reads the same.
 func FuzzChunked(f *testing.F) {
-	for _, c := range badBodies() {
-		if len(c.body) < 1000 {
-			f.Add([]byte(c.body), uint16(3))
+	for _, c := range http1test.ChunkedBodies() {
+		if len(c.Bytes) < 1000 {
+			f.Add([]byte(c.Bytes), uint16(3))
 		}
 	}
 	f.Add([]byte("5;a=\"b\\\"\"\r\nhello\r\n0\r\nA: b\r\n\r\nmore"), uint16(7))

@@ -2,8 +2,9 @@ package http1
 
 import (
 	"errors"
-	"strings"
 	"testing"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1/http1test"
 )
 
 // The body of a response depends on its request and status (RFC 9112 section 6.3).
@@ -68,63 +69,14 @@ func TestResponseBody(t *testing.T) {
 	}
 }
 
-type badResponse struct {
-	rule string
-	head string
-	want *ParseError
-}
-
-// badResponses are answers of an upstream that must not reach a client.
-func badResponses() []badResponse {
-	line := func(l string) string { return l + "\r\nContent-Length: 0\r\n\r\n" }
-	field := func(f string) string { return "HTTP/1.1 200 OK\r\n" + f + "\r\n\r\n" }
-	return []badResponse{
-		{"9112/4 empty line before", "\r\n" + line("HTTP/1.1 200 OK"), errVersion},
-		{"9112/4 no status", line("HTTP/1.1"), errStatusLine},
-		{"9112/4 two SP", line("HTTP/1.1  200 OK"), errStatusCode},
-		{"9112/4 HTAB", line("HTTP/1.1\t200 OK"), errStatusLine},
-		{"9110/15 two digits", line("HTTP/1.1 20 OK"), errStatusCode},
-		{"9110/15 four digits", line("HTTP/1.1 2000 OK"), errStatusCode},
-		{"9110/15 below 100", line("HTTP/1.1 099 OK"), errStatusCode},
-		{"9110/15 sign", line("HTTP/1.1 +20 OK"), errStatusCode},
-		{"9112/4 NUL in reason", line("HTTP/1.1 200 O\x00K"), errStatusLine},
-		{"9112/2.3 HTTP/2.0", line("HTTP/2.0 200 OK"), errVersion},
-		{"9112/2.3 HTTP/1.2", line("HTTP/1.2 200 OK"), errVersion},
-		{"9112/2.3 not HTTP", line("ICY 200 OK"), errVersion},
-		{"9112/2.2 LF", "HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n", errBareLF},
-		{"9112/2.2 LF without reason", "HTTP/1.1 200\nContent-Length: 0\r\n\r\n", errBareLF},
-		{"9112/2.2 CR in reason", line("HTTP/1.1 200 O\rK"), errBareCR},
-		{"9112/5.2 folded line", field("A: b\r\n c"), errFold},
-		{"9112/5.1 SP before colon", field("Content-Length : 1"), errSpaceColon},
-		{"9110/5.5 NUL in value", field("A: b\x00"), errFieldValue},
-		{"9112/2.2 LF in value", field("A: b\nSet-Cookie: c"), errBareLF},
-		{"9112/6.1 length and coding", field("Content-Length: 1\r\nTransfer-Encoding: chunked"), errLengthAndCoding},
-		{"9112/6.3 two lengths", field("Content-Length: 1\r\nContent-Length: 1"), errLengthTwice},
-		{"9112/6.3 list of lengths", field("Content-Length: 1, 1"), errLength},
-		{"9110/8.6 negative", field("Content-Length: -1"), errLength},
-		{"9112/6.1 other coding", field("Transfer-Encoding: gzip, chunked"), errCoding},
-		{"9112/6.1 coding in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", errCodingVersion},
-		{"9110/8.6 204 with length", "HTTP/1.1 204 No\r\nContent-Length: 1\r\n\r\n", errNoContent},
-		{"9112/6.1 204 with coding", "HTTP/1.1 204 No\r\nTransfer-Encoding: chunked\r\n\r\n", errNoContent},
-		{"9110/8.6 100 with length", "HTTP/1.1 100 Go\r\nContent-Length: 1\r\n\r\n", errNoContent},
-		{"9112/6.1 103 with coding", "HTTP/1.1 103 Go\r\nTransfer-Encoding: chunked\r\n\r\n", errNoContent},
-		{"9112/6.1 101 with coding", "HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: a\r\nTransfer-Encoding: chunked\r\n\r\n", errNoContent},
-		{"9110/15.2.2 101 without Upgrade", "HTTP/1.1 101 Go\r\nConnection: upgrade\r\n\r\n", errSwitching},
-		{"9110/7.8 101 without the option", "HTTP/1.1 101 Go\r\nUpgrade: a\r\n\r\n", errSwitching},
-		{"9110/7.8 101 in HTTP/1.0", "HTTP/1.0 101 Go\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n", errSwitching},
-		{"9112/5 too long", field("A: " + strings.Repeat("a", DefaultMaxHeadBytes)), errHeadTooLarge},
-		{"9112/5 too many", field(strings.Repeat("A: b\r\n", DefaultMaxHeaders+1)), errTooManyHeaders},
-	}
-}
-
 func TestResponseRefused(t *testing.T) {
-	for _, c := range badResponses() {
-		t.Run(c.rule, func(t *testing.T) {
+	for _, c := range http1test.Responses() {
+		t.Run(c.Rule, func(t *testing.T) {
 			var r Response
-			_, err := r.Parse([]byte(c.head), false, false, nil)
+			_, err := r.Parse([]byte(c.Bytes), false, false, nil)
 			var pe *ParseError
-			if !errors.As(err, &pe) || pe != c.want {
-				t.Fatalf("%.200q: %v, want %v", c.head, err, c.want)
+			if !errors.As(err, &pe) || pe.Reason != c.Reason {
+				t.Fatalf("%.200q: %v, want %s", c.Bytes, err, c.Reason)
 			}
 		})
 	}
@@ -132,9 +84,9 @@ func TestResponseRefused(t *testing.T) {
 
 func TestResponsePrefixes(t *testing.T) {
 	heads := []string{okResponse, "HTTP/1.0 404\r\n\r\n"}
-	for _, c := range badResponses() {
-		if len(c.head) < 1000 {
-			heads = append(heads, c.head)
+	for _, c := range http1test.Responses() {
+		if len(c.Bytes) < 1000 {
+			heads = append(heads, c.Bytes)
 		}
 	}
 	for _, h := range heads {
