@@ -45,6 +45,7 @@ func TestEveryRuleCanBreak(t *testing.T) {
 		{"the embedded Prometheus is observe's", edge{from: "internal/cli", to: "github.com/prometheus/prometheus/promql"}, edge{from: "internal/observe", to: "github.com/prometheus/prometheus/promql"}},
 		{"kinds are only data", edge{from: "api/v1alpha1", to: "breaker"}, edge{from: "api/v1alpha1", to: "k8s.io/apimachinery/pkg/apis/meta/v1"}},
 		{"fakes are for tests", edge{from: "internal/proxy", to: "internal/meshtest"}, edge{from: "internal/proxy", to: "internal/meshtest", test: true}},
+		{"fakes are for tests", edge{from: "internal/proxy/http1", to: "internal/proxy/http1/http1test"}, edge{from: "internal/proxy/http1/http1test", to: "testing"}},
 		{"nothing imports a program or this test", edge{from: "internal/cli", to: "internal/archtest"}, edge{from: "internal/cli", to: "internal/local"}},
 	}
 	seen := map[string]bool{}

@@ -163,6 +163,8 @@ func match(pattern, pkg string) bool {
 	switch prefix, all := strings.CutSuffix(pattern, "..."); {
 	case pattern == "external":
 		return external(pkg)
+	case pattern == "fakes":
+		return own(pkg) && strings.HasSuffix(pkg, "test")
 	case all:
 		return prefix == "" || pkg == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(pkg, prefix)
 	default:

@@ -19,6 +19,7 @@ var floors = [][]string{
 	{"internal/identity", "internal/telemetry"},
 	{"internal/control", "internal/proxy"},
 	{"internal/lab", "internal/explain", "internal/observe"},
+	{"internal/plane"},
 	{"internal/local"},
 	{"internal/cli"},
 	{"cmd"},
@@ -29,11 +30,13 @@ var aside = []string{"internal/meshtest", "internal/archtest"}
 
 // A rule forbids imports. Patterns are import paths, relative to the module
 // for its own packages; one that ends in /... stands for all below it too.
+// "external" is all but the standard library; "fakes" is every package of ours
+// whose name ends in test.
 type rule struct {
 	name   string
 	from   []string // the packages that it binds
 	not    []string // of these, the ones that it does not bind
-	deny   []string // what they may not import; "external" is all but the standard library
+	deny   []string // what they may not import
 	except []string // of these, what they may import after all
 	tests  bool     // it binds their test files too
 	why    string
@@ -63,7 +66,7 @@ var rules = []rule{
 	},
 	{
 		name: "only explain looks into both wings",
-		from: []string{"internal/cli/...", "internal/local/...", "internal/observe/...", "cmd/recloser"},
+		from: []string{"internal/cli/...", "internal/local/...", "internal/plane/...", "internal/observe/...", "cmd/recloser"},
 		deny: []string{"internal/proxy/..."},
 		why:  "proxies are other processes, spoken to over xDS, metrics and their admin port, on a laptop as in a cluster",
 	},
@@ -128,8 +131,8 @@ var rules = []rule{
 	{
 		name: "fakes are for tests",
 		from: []string{"..."},
-		not:  []string{"internal/meshtest/..."},
-		deny: []string{"internal/meshtest/...", "testing/...", "github.com/google/go-cmp/...", "go.uber.org/goleak", "github.com/rogpeppe/go-internal/..."},
+		not:  []string{"fakes"},
+		deny: []string{"fakes", "testing/...", "github.com/google/go-cmp/...", "go.uber.org/goleak", "github.com/rogpeppe/go-internal/..."},
 		why:  "what only tests need must not reach a binary that people run",
 	},
 	{
