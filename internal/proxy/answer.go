@@ -24,6 +24,9 @@ func (c *conn) refuse(why telemetry.Reason) (again bool) {
 		c.srv.cfg.Metrics.Refuse(why)
 	}
 	if a.Status != 0 && !c.isGone() {
+		if c.expired() {
+			c.down.Resume() // the bound has done its work: room for the answer
+		}
 		c.answer(a)
 	} else {
 		x.closing = true
@@ -125,6 +128,12 @@ func (c *conn) finish() (again bool) {
 		c.end()
 		return false
 	}
+	if u := x.upload; u != nil {
+		// The next request's first bytes came with the end of the body. The
+		// buffer of the present one is free only now.
+		c.r, c.w = 0, copy(c.in.b, u.left)
+		c.release(&u.buf)
+	}
 	return true
 }
 
@@ -133,6 +142,8 @@ func (c *conn) count() {
 	switch took := c.srv.clock() - x.start; {
 	case x.endpoint == nil && x.cluster != nil:
 		x.cluster.Metrics().Refuse(x.reason, took)
+	case x.reason == telemetry.DownstreamGone && x.status == 0:
+		// A caller that did not wait says nothing about the service.
 	case x.endpoint != nil:
 		status := x.status
 		if status == 0 {
@@ -143,6 +154,13 @@ func (c *conn) count() {
 			x.cluster.Metrics().Failed(x.reason)
 		}
 	}
+}
+
+// overloaded is what a connection beyond the bound is told.
+func overloaded() []byte {
+	a := telemetry.Overload.Answer()
+	return http1.AppendError(nil, a.Status, "", []byte(a.Text), false,
+		[]http1.Header{{Name: []byte("recloser-reason"), Value: []byte(a.Details)}})
 }
 
 var requestIDName = []byte("x-request-id")

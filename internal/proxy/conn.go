@@ -156,6 +156,9 @@ func (c *conn) end() {
 		return
 	}
 	c.down.Resume()
+	if u := c.x.upload; u != nil {
+		c.release(&u.buf)
+	}
 	if c.in == nil {
 		c.take()
 	}

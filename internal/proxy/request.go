@@ -115,10 +115,8 @@ func (c *conn) admit() telemetry.Reason {
 		return telemetry.ViaUpstream
 	}
 	c.enter(phaseWait)
-	if c.req.Body.Kind == http1.BodyNone {
-		c.allowWatch()
-		defer c.endWatch()
-	}
+	c.allowWatch() // the body is not read yet, so nobody else reads
+	defer c.endWatch()
 	var err error
 	x.endpoint, x.permit, err = x.cluster.Await(c.srv.clock(), x.deadline, c.gone)
 	switch {
@@ -144,6 +142,7 @@ func (c *conn) forward() (again bool) {
 	if why == telemetry.ViaUpstream {
 		why = c.receive()
 	}
+	c.endWatch()
 	c.giveBack(why)
 	c.release(&c.up)
 	if why == telemetry.ViaUpstream {
@@ -164,6 +163,9 @@ func (c *conn) send() telemetry.Reason {
 	x := &c.x
 	if x.whole = c.compose(); x.malformed {
 		return telemetry.MalformedRequest
+	}
+	if x.whole {
+		c.allowWatch()
 	}
 	if why := c.connect(false); why != telemetry.ViaUpstream {
 		return why
@@ -189,25 +191,38 @@ func (c *conn) connect(fresh bool) telemetry.Reason {
 	x := &c.x
 	var err error
 	c.enter(phaseWait)
+	deadline := x.deadline
+	if deadline == 0 {
+		deadline = c.srv.clock() + c.srv.t.Stream
+	}
 	if fresh {
-		x.conn, err = x.endpoint.GetNew()
+		x.conn, err = x.endpoint.GetNew(deadline)
 	} else {
-		x.conn, err = x.endpoint.Get(c.srv.clock(), !c.repeatable(), c.gone)
+		x.conn, err = x.endpoint.Get(c.srv.clock(), deadline, !c.repeatable(), c.gone)
 	}
-	if err == nil {
-		if x.deadline != 0 {
-			_ = x.conn.SetDeadline(time.Now().Add(x.deadline - c.srv.clock()))
-		}
-		c.current.Store(x.conn)
-		c.enter(phaseStream)
-		return telemetry.ViaUpstream
+	if err != nil {
+		x.failure = err
+		return c.connectFailure(err)
 	}
-	x.failure = err
+	if x.deadline != 0 {
+		_ = x.conn.SetDeadline(time.Now().Add(x.deadline - c.srv.clock()))
+	}
+	c.current.Store(x.conn)
+	c.enter(phaseStream)
+	if c.isGone() {
+		return telemetry.DownstreamGone
+	}
+	return telemetry.ViaUpstream
+}
+
+func (c *conn) connectFailure(err error) telemetry.Reason {
 	switch {
 	case errors.Is(err, upstream.ErrOverflow):
 		return telemetry.LimitOverflow
 	case errors.Is(err, context.Canceled):
 		return telemetry.DownstreamGone
+	case errors.Is(err, upstream.ErrPendingTimeout), c.x.deadline != 0 && c.srv.clock() >= c.x.deadline:
+		return telemetry.RequestTimeout
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return telemetry.ConnectTimeout
 	default:

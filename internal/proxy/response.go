@@ -28,10 +28,6 @@ const (
 // caller got all of it.
 func (c *conn) receive() telemetry.Reason {
 	x := &c.x
-	if x.upload == nil {
-		c.allowWatch()
-		defer c.endWatch()
-	}
 	c.up = c.srv.buffers.Get().(*buffer)
 	n, w, why := c.responseHead()
 	if why != telemetry.ViaUpstream {

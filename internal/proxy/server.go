@@ -129,6 +129,7 @@ func NewServer(cfg ServerConfig) *Server {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	l := listener.New(ln, listener.Config{
 		MaxConnections: s.cfg.MaxConnections,
+		Refusal:        overloaded(),
 		Wrap:           s.cfg.Wrap,
 		OnRefused:      func() { s.cfg.Metrics.Refuse(telemetry.Overload) },
 		Logger:         s.cfg.Logger,

@@ -1,11 +1,10 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync/atomic"
-
-	"errors"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 )
@@ -173,16 +172,9 @@ func (c *conn) endUpload() bool {
 	if x.detail == "" {
 		x.detail = u.detail
 	}
-	if u.state.Load() != int32(uploadDone) {
+	if !u.complete() {
 		x.closing = true
-		c.release(&u.buf)
 		return false
 	}
-	if len(u.left) > 0 { // the next request's first bytes
-		c.w = copy(u.buf.b, u.left)
-		c.r = 0
-		c.in, u.buf = u.buf, c.in
-	}
-	c.release(&u.buf)
 	return true
 }

@@ -19,8 +19,11 @@ const backlogGrace = 20 * time.Millisecond
 // Config says how connections are accepted.
 type Config struct {
 	// MaxConnections bounds the connections that are open at a time; more are
-	// closed as they come. 0: no bound but the system's.
+	// closed as they come, after Refusal was written. 0: no bound but the
+	// system's.
 	MaxConnections int
+	// Refusal is what a connection beyond the bound is told. May be empty.
+	Refusal []byte
 	// Wrap makes the transport of a connection (TLS, mutual TLS). nil: as it
 	// is.
 	Wrap func(net.Conn) (net.Conn, error)
@@ -87,6 +90,8 @@ func (l *Listener) start(c net.Conn, handle func(*Conn)) {
 		if l.cfg.OnRefused != nil {
 			l.cfg.OnRefused()
 		}
+		// A new socket's buffer is empty: a few bytes never block.
+		_, _ = c.Write(l.cfg.Refusal)
 		_ = c.Close()
 		return
 	}

@@ -17,8 +17,12 @@ import (
 // time the peer's close would hardly have arrived anyway.
 const trustIdle = 5 * time.Millisecond
 
-// ErrOverflow says that a limit was reached (DESIGN: UO).
-var ErrOverflow = errors.New("limit reached")
+var (
+	// ErrOverflow says that a limit was reached (response flag UO).
+	ErrOverflow = errors.New("limit reached")
+	// ErrPendingTimeout says that no connection came free in time.
+	ErrPendingTimeout = errors.New("no connection came free in time")
+)
 
 // Endpoint is one live endpoint of a cluster.
 type Endpoint struct {
@@ -68,9 +72,10 @@ func (e *Endpoint) Abandon() { e.load.End() }
 // request cannot be sent again, gets a pooled one only after a look whether its
 // peer has closed it. Where the cluster's
 // connection limit is reached it waits for one to come back, if the limit on
-// pending requests allows, until done is closed. The error is ErrOverflow, a
+// pending requests allows, until done is closed or deadline has come; dialling
+// ends with the deadline too. The error is ErrOverflow, ErrPendingTimeout, a
 // dialling error, or context.Canceled for done.
-func (e *Endpoint) Get(now time.Duration, careful bool, done <-chan struct{}) (*Conn, error) {
+func (e *Endpoint) Get(now, deadline time.Duration, careful bool, done <-chan struct{}) (*Conn, error) {
 	e.mu.Lock()
 	for n := len(e.idle); n > 0; n = len(e.idle) {
 		c := e.idle[n-1]
@@ -92,25 +97,25 @@ func (e *Endpoint) Get(now time.Duration, careful bool, done <-chan struct{}) (*
 	if e.open == 0 {
 		e.cluster.limits.Load().AddConnection()
 	} else if !e.cluster.limits.Load().TryConnection() {
-		return e.queue(done) // unlocks
+		return e.queue(deadline, done) // unlocks
 	}
 	e.open++
 	e.mu.Unlock()
-	return e.dial()
+	return e.dial(deadline)
 }
 
 // GetNew is Get, never from the pool: for a request whose pooled connection
 // turned out to be dead.
-func (e *Endpoint) GetNew() (*Conn, error) {
+func (e *Endpoint) GetNew(deadline time.Duration) (*Conn, error) {
 	e.mu.Lock()
 	e.cluster.limits.Load().AddConnection()
 	e.open++
 	e.mu.Unlock()
-	return e.dial()
+	return e.dial(deadline)
 }
 
 // queue waits for a connection. Called with mu held; returns without it.
-func (e *Endpoint) queue(done <-chan struct{}) (*Conn, error) {
+func (e *Endpoint) queue(deadline time.Duration, done <-chan struct{}) (*Conn, error) {
 	limits := e.cluster.limits.Load()
 	if !limits.TryPending() {
 		e.mu.Unlock()
@@ -120,12 +125,17 @@ func (e *Endpoint) queue(done <-chan struct{}) (*Conn, error) {
 	ticket := make(chan *Conn, 1)
 	e.waiters = append(e.waiters, ticket)
 	e.mu.Unlock()
+	timer := time.NewTimer(deadline - e.cluster.opts.Clock())
+	defer timer.Stop()
 	select {
 	case c := <-ticket:
 		if c != nil {
 			return c, nil
 		}
-		return e.dial() // a slot came free, and is ours already
+		return e.dial(deadline) // a slot came free, and is ours already
+	case <-timer.C:
+		e.leaveQueue(ticket)
+		return nil, ErrPendingTimeout
 	case <-done:
 		e.leaveQueue(ticket)
 		return nil, context.Canceled
@@ -151,9 +161,10 @@ func (e *Endpoint) leaveQueue(ticket chan *Conn) {
 }
 
 // dial opens the connection for a slot that is counted already.
-func (e *Endpoint) dial() (*Conn, error) {
+func (e *Endpoint) dial(deadline time.Duration) (*Conn, error) {
 	cfg := e.cluster.cfg.Load()
-	ctx, cancel := context.WithTimeout(context.Background(), cfg.ConnectTimeout)
+	timeout := min(cfg.ConnectTimeout, deadline-e.cluster.opts.Clock())
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	raw, err := cfg.Dial(ctx, e.address)
 	if err != nil {

@@ -328,13 +328,13 @@ func endpointOf(t *testing.T, cfg Config) (*Set, *Endpoint) {
 func TestPoolReusesAndReplacesTheDead(t *testing.T) {
 	server := newEcho(t)
 	_, e := endpointOf(t, config(server.ln.Addr().String()))
-	c, err := e.Get(0, false, nil)
+	c, err := e.Get(0, never, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	echoOnce(t, c)
 	e.Put(c, 0)
-	again, err := e.Get(time.Minute, false, nil)
+	again, err := e.Get(time.Minute, never, false, nil)
 	if err != nil || again != c || !again.Reused() {
 		t.Fatalf("got %p, %v, want the pooled connection %p", again, err, c)
 	}
@@ -345,7 +345,7 @@ func TestPoolReusesAndReplacesTheDead(t *testing.T) {
 	for c.checkAlive() { // until the FIN has come through
 		runtime.Gosched()
 	}
-	fresh, err := e.Get(time.Minute, false, nil)
+	fresh, err := e.Get(time.Minute, never, false, nil)
 	if err != nil || fresh == c || fresh.Reused() {
 		t.Fatalf("got %p (reused %v), %v, want a new connection", fresh, fresh.Reused(), err)
 	}
@@ -357,13 +357,13 @@ func TestConnectionLimitQueuesThenOverflows(t *testing.T) {
 	cfg := config(server.ln.Addr().String())
 	cfg.Limits.MaxConnections, cfg.Limits.MaxPending = 1, 1
 	_, e := endpointOf(t, cfg)
-	first, err := e.Get(0, false, nil)
+	first, err := e.Get(0, never, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan *Conn)
 	go func() {
-		c, err := e.Get(0, false, nil)
+		c, err := e.Get(0, never, false, nil)
 		if err != nil {
 			t.Error(err)
 		}
@@ -372,7 +372,7 @@ func TestConnectionLimitQueuesThenOverflows(t *testing.T) {
 	for e.cluster.limits.Load().InFlight().Pending == 0 {
 		runtime.Gosched()
 	}
-	if _, err := e.Get(0, false, nil); !errors.Is(err, ErrOverflow) {
+	if _, err := e.Get(0, never, false, nil); !errors.Is(err, ErrOverflow) {
 		t.Errorf("third: %v, want %v", err, ErrOverflow)
 	}
 	e.Put(first, 0)
@@ -385,22 +385,37 @@ func TestConnectionLimitQueuesThenOverflows(t *testing.T) {
 	}
 }
 
+func TestWaitForAConnectionEnds(t *testing.T) {
+	server := newEcho(t)
+	cfg := config(server.ln.Addr().String())
+	cfg.Limits.MaxConnections = 1
+	_, e := endpointOf(t, cfg)
+	c, err := e.Get(0, never, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Discard(c)
+	if _, err := e.Get(0, breaker.Monotonic(), false, nil); !errors.Is(err, ErrPendingTimeout) {
+		t.Errorf("%v, want %v", err, ErrPendingTimeout)
+	}
+}
+
 func TestWaiterLeavesTheQueue(t *testing.T) {
 	server := newEcho(t)
 	cfg := config(server.ln.Addr().String())
 	cfg.Limits.MaxConnections = 1
 	_, e := endpointOf(t, cfg)
-	c, err := e.Get(0, false, nil)
+	c, err := e.Get(0, never, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	gone := make(chan struct{})
 	close(gone)
-	if _, err := e.Get(0, false, gone); !errors.Is(err, context.Canceled) {
+	if _, err := e.Get(0, never, false, gone); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want %v", err, context.Canceled)
 	}
 	e.Put(c, 0)
-	if c2, err := e.Get(0, false, nil); err != nil || c2 != c {
+	if c2, err := e.Get(0, never, false, nil); err != nil || c2 != c {
 		t.Errorf("%p, %v: the connection was lost with the waiter", c2, err)
 	}
 	e.Discard(c)
@@ -412,7 +427,7 @@ func TestRequestsPerConnection(t *testing.T) {
 	cfg.Limits.MaxRequestsPerConnection = 1
 	_, e := endpointOf(t, cfg)
 	for range 3 {
-		c, err := e.Get(0, false, nil)
+		c, err := e.Get(0, never, false, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -429,7 +444,7 @@ func TestIdleConnectionsExpire(t *testing.T) {
 	cfg := config(server.ln.Addr().String())
 	cfg.IdleTimeout = time.Second
 	_, e := endpointOf(t, cfg)
-	c, err := e.Get(0, false, nil)
+	c, err := e.Get(0, never, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
