@@ -49,8 +49,8 @@ type Resource struct {
 	Namespace string // empty for a namespace itself
 	Name      string
 	Labels    map[string]string
-	// Instances is the number of its ready instances, and Meshed the number of
-	// those whose proxy is connected to the control plane.
+	// Instances is the number of its instances, and Meshed the number of those
+	// that are ready and whose proxy is connected to the control plane.
 	Instances int
 	Meshed    int
 }
