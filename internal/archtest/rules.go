@@ -1,4 +1,4 @@
-// Package archtest holds the module to the picture in DESIGN.md: imports run
+// Package archtest holds the module to the picture in ARCHITECTURE.md: imports run
 // down only, the two wings of the mesh (control plane and data plane) meet in
 // xDS and nowhere else, and what must stay small stays small.
 //
