@@ -1,0 +1,55 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// problems gathers what is wrong with one resource.
+type problems struct{ errs []error }
+
+func (p *problems) add(format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf(format, args...))
+}
+
+func (p *problems) err() error { return errors.Join(p.errs...) }
+
+// unsupported adds a problem for each of the fields that is set: what cannot be
+// done must not be ignored where requests would then go wrong.
+func (p *problems) unsupported(at string, m proto.Message, fields ...protoreflect.Name) {
+	r := m.ProtoReflect()
+	for _, name := range fields {
+		if f := r.Descriptor().Fields().ByName(name); f != nil && r.Has(f) {
+			p.add("%s%s: is not supported", at, name)
+		}
+	}
+}
+
+// duration reads a duration that must not be negative; unset gives def.
+func (p *problems) duration(field string, d *durationpb.Duration, def time.Duration) time.Duration {
+	if d == nil {
+		return def
+	}
+	if err := d.CheckValid(); err != nil {
+		p.add("%s: %w", field, err)
+		return def
+	}
+	if v := d.AsDuration(); v >= 0 {
+		return v
+	}
+	p.add("%s %v: must not be negative", field, d.AsDuration())
+	return def
+}
+
+// wrapped reads an optional number.
+func wrapped[N any](w interface{ GetValue() N }, isNil bool, def N) N {
+	if isNil {
+		return def
+	}
+	return w.GetValue()
+}

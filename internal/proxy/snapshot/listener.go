@@ -1,0 +1,152 @@
+package snapshot
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/reclosermesh/recloser/internal/proxy/xds"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// Listener is a place where the proxy listens.
+type Listener struct {
+	// Name is unique among listeners.
+	Name string
+	// Address is IP:PORT.
+	Address   string
+	Direction telemetry.Direction
+	// Port of the address.
+	Port string
+	// Hosts stays the same while a listener of this name exists.
+	Hosts *Hosts
+	// Timeouts and bounds that the resource sets; 0: the proxy's own.
+	Timeouts     Timeouts
+	MaxHeaders   int
+	MaxHeadBytes int
+
+	spec *listenerSpec
+}
+
+// Timeouts of a listener; 0: not set.
+type Timeouts struct {
+	Head   time.Duration // request_headers_timeout
+	Idle   time.Duration // common_http_protocol_options.idle_timeout
+	Stream time.Duration // stream_idle_timeout
+}
+
+type listenerSpec struct {
+	name, address, port string
+	direction           telemetry.Direction
+	routes              string     // name for RDS, if inline is nil
+	inline              *routeSpec // of the listener itself
+	timeouts            Timeouts
+	maxHeaders          int
+	maxHeadBytes        int
+}
+
+const (
+	routerFilter   = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+	onDemandFilter = "type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand"
+)
+
+func compileListener(r xds.Resource) (*listenerSpec, error) {
+	l, err := asMessage[*listenerv3.Listener](r)
+	if err != nil {
+		return nil, err
+	}
+	var p problems
+	p.unsupported("", l, "use_original_dst", "listener_filters", "default_filter_chain", "additional_addresses", "udp_listener_config", "api_listener")
+	spec := &listenerSpec{name: r.Name}
+	spec.address = p.address("address", l.GetAddress())
+	_, spec.port, _ = net.SplitHostPort(spec.address)
+	if l.GetTrafficDirection() == corev3.TrafficDirection_INBOUND {
+		spec.direction = telemetry.Inbound
+	}
+	if n := len(l.GetFilterChains()); n != 1 {
+		p.add("filter_chains: %d of them, exactly one is supported", n)
+		return nil, p.err()
+	}
+	chain := l.GetFilterChains()[0]
+	p.unsupported("filter_chains[0].", chain, "filter_chain_match", "transport_socket")
+	if n := len(chain.GetFilters()); n != 1 {
+		p.add("filter_chains[0].filters: %d of them, exactly one HttpConnectionManager is supported", n)
+		return nil, p.err()
+	}
+	hcm := new(hcmv3.HttpConnectionManager)
+	if err := chain.GetFilters()[0].GetTypedConfig().UnmarshalTo(hcm); err != nil {
+		p.add("filter_chains[0].filters[0]: only an HttpConnectionManager is supported: %w", err)
+		return nil, p.err()
+	}
+	p.connectionManager(spec, hcm)
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return spec, nil
+}
+
+func (p *problems) connectionManager(spec *listenerSpec, hcm *hcmv3.HttpConnectionManager) {
+	const at = "http_connection_manager."
+	switch routes := hcm.GetRouteSpecifier().(type) {
+	case *hcmv3.HttpConnectionManager_Rds:
+		if spec.routes = routes.Rds.GetRouteConfigName(); spec.routes == "" || strings.Contains(spec.routes, "/") {
+			p.add("%srds.route_config_name %q: must not be empty and not contain a slash", at, spec.routes)
+		}
+	case *hcmv3.HttpConnectionManager_RouteConfig:
+		var err error
+		if spec.inline, err = compileRoutes(routes.RouteConfig); err != nil {
+			p.add("%sroute_config: %w", at, err)
+		} else if spec.inline.onDemand {
+			p.add("%sroute_config.vhds: is supported in a RouteConfiguration of its own only", at)
+		}
+	default:
+		p.add("%sroute_specifier: rds or route_config is needed", at)
+	}
+	for i, f := range hcm.GetHttpFilters() {
+		switch url := f.GetTypedConfig().GetTypeUrl(); {
+		case url == routerFilter, url == onDemandFilter, f.GetIsOptional(), f.GetDisabled():
+		default:
+			p.add("%shttp_filters[%d] %q: %s is not supported", at, i, f.GetName(), url)
+		}
+	}
+	common := hcm.GetCommonHttpProtocolOptions()
+	spec.timeouts = Timeouts{
+		Head:   p.duration(at+"request_headers_timeout", hcm.GetRequestHeadersTimeout(), 0),
+		Idle:   p.duration(at+"common_http_protocol_options.idle_timeout", common.GetIdleTimeout(), 0),
+		Stream: p.duration(at+"stream_idle_timeout", hcm.GetStreamIdleTimeout(), 0),
+	}
+	spec.maxHeaders = int(common.GetMaxHeadersCount().GetValue())
+	spec.maxHeadBytes = int(hcm.GetMaxRequestHeadersKb().GetValue()) << 10
+}
+
+// address reads an IP and a port as IP:PORT.
+func (p *problems) address(field string, a *corev3.Address) string {
+	s := a.GetSocketAddress()
+	switch {
+	case s == nil:
+		p.add("%s: a socket_address is needed", field)
+		return ""
+	case s.GetProtocol() != corev3.SocketAddress_TCP:
+		p.add("%s.protocol %s: only TCP is supported", field, s.GetProtocol())
+	case net.ParseIP(s.GetAddress()) == nil:
+		p.add("%s.address %q: must be an IP address", field, s.GetAddress())
+	case s.GetNamedPort() != "" || s.GetPortValue() > 65535:
+		p.add("%s.port: %d %q: must be a number from 0 to 65535", field, s.GetPortValue(), s.GetNamedPort())
+	}
+	return net.JoinHostPort(s.GetAddress(), strconv.FormatUint(uint64(s.GetPortValue()), 10))
+}
+
+func asMessage[M proto.Message](r xds.Resource) (M, error) {
+	m, ok := r.Message.(M)
+	if !ok {
+		return m, fmt.Errorf("is a %T, not a %T", r.Message, m)
+	}
+	return m, nil
+}

@@ -1,0 +1,87 @@
+package snapshot
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"github.com/reclosermesh/recloser/internal/proxy/route"
+	"github.com/reclosermesh/recloser/internal/proxy/upstream"
+)
+
+// The states below each have a newest version, which is good, and a live one,
+// which is in use. Live follows newest as soon as all that newest names is
+// there. "Answered" means that the control plane has spoken, be it to say that
+// there is no such resource (newest is then nil).
+
+type listenerState struct {
+	newest, live *listenerSpec
+	listener     *Listener      // of live
+	hosts        *Hosts         // what its server looks at, as long as the listener lives
+	compiled     []compiledHost // of live's inline routes
+}
+
+type routeState struct {
+	answered     bool
+	newest, live *routeSpec
+	compiled     []compiledHost // of live
+}
+
+type hostKey struct{ route, authority string }
+
+// resource is the name under which VHDS knows the host.
+func (k hostKey) resource() string { return k.route + "/" + k.authority }
+
+func keyOf(resource string) hostKey {
+	r, authority, _ := strings.Cut(resource, "/")
+	return hostKey{route: r, authority: authority}
+}
+
+type hostState struct {
+	answered     bool
+	newest, live *route.Config
+	settled      bool // live is what newest says, or was before a change
+	compiled     compiledHost
+	ready        chan struct{} // closed when settled first becomes true
+	used         atomic.Bool
+}
+
+type clusterState struct {
+	answered     bool
+	newest, live *clusterSpec
+	settled      bool // as for hosts
+}
+
+type endpointsState struct {
+	answered bool
+	list     *endpointList
+}
+
+// appliedCluster is what the Set was last given for a cluster.
+type appliedCluster struct {
+	spec *clusterSpec
+	list *endpointList
+}
+
+// compiledHost is a table with what it was made from, to be kept while neither
+// the definition nor the clusters are others.
+type compiledHost struct {
+	cfg      *route.Config
+	clusters []*upstream.Cluster
+	table    *route.Table
+}
+
+// compile gives the table of cfg, the one that is there if nothing changed.
+func (c *compiledHost) compile(cfg *route.Config, live map[string]*upstream.Cluster) *route.Table {
+	names := cfg.Clusters()
+	same := c.cfg == cfg
+	clusters := make([]*upstream.Cluster, len(names))
+	for i, name := range names {
+		clusters[i] = live[name]
+		same = same && clusters[i] == c.clusters[i]
+	}
+	if !same {
+		c.cfg, c.clusters = cfg, clusters
+		c.table = route.New(cfg, func(name string) *upstream.Cluster { return live[name] })
+	}
+	return c.table
+}
