@@ -76,6 +76,9 @@ It reads the configuration that you have, on one machine or many.`,
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	root.AddCommand(
+		newControlCommand(),
+		newLintCommand(),
+		newPolicyCommand(),
 		newBenchCommand(),
 		newAppCommand(),
 		newVersionCommand(),

@@ -206,8 +206,7 @@ func (c *Control) advance(objects []source.Object, problems []lint.Finding) {
 	old := c.state.Load()
 	world := model.Build(old.view.World, objects)
 	table := policy.Build(old.view.Policy, world)
-	next := &state{view: translate.View{World: world, Policy: table}}
-	next.findings = lint.Sort(append(append(problems, table.Findings()...), lint.Check(world)...))
+	next := &state{view: translate.View{World: world, Policy: table}, findings: findings(problems, world, table)}
 	c.logNew(old.findings, next.findings)
 	c.state.Store(next)
 	c.xds.Update(next.view)

@@ -140,17 +140,14 @@ func (r *reader) breaker(old *servicePolicy) (*Breaker, Origin) {
 	if !failed {
 		return b, off
 	}
-	last := "circuit breaking is off, as it was before"
+	last := "circuit breaking stays off"
 	if old != nil && old.breaker != nil {
 		stale := *old.breaker
 		stale.markStale()
 		b, off, last = &stale, Origin{}, "the last good breaker stays"
 	} else {
 		b, off = nil, r.origin(accrual)
-		off.Stale = true
-		if old == nil {
-			last = "circuit breaking stays off"
-		}
+		off.Refused = true
 	}
 	for i := range r.findings {
 		if r.findings[i].Severity == lint.Error {

@@ -38,6 +38,9 @@ type Origin struct {
 	// Stale is set when the object says something else by now that is not
 	// valid, and the last good value is used.
 	Stale bool `json:"stale,omitempty"`
+	// Refused is set when the object says something that is not valid and
+	// there is no good value from before.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // String is the origin in one line.
@@ -49,8 +52,11 @@ func (o Origin) String() string {
 	if o.Where != "" {
 		s += " (" + o.Where + ")"
 	}
-	if o.Stale {
+	switch {
+	case o.Stale:
 		s += ", the last good version"
+	case o.Refused:
+		s += ", which is refused"
 	}
 	return s
 }
@@ -91,6 +97,8 @@ type Effective struct {
 	Breaker *Breaker `json:"breaker,omitempty"`
 	// BreakerOff says why there is none.
 	BreakerOff Origin `json:"breakerOff,omitzero"`
+	// Findings are what is wrong with what the service says.
+	Findings []lint.Finding `json:"findings,omitempty"`
 }
 
 // Limits are Envoy's circuit breakers.
@@ -203,6 +211,7 @@ func (t *Table) Effective(client string, service model.Name, port uint16) (*Effe
 		Limits:         Limits{unlimited, unlimited, unlimited, unlimited},
 		Breaker:        p.breaker,
 		BreakerOff:     p.off,
+		Findings:       p.findings,
 	}, nil
 }
 

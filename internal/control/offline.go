@@ -1,0 +1,63 @@
+package control
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reclosermesh/recloser/internal/control/lint"
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
+	"github.com/reclosermesh/recloser/internal/control/source"
+	"github.com/reclosermesh/recloser/internal/control/source/file"
+)
+
+// Offline is what manifests say, without a mesh that runs.
+type Offline struct {
+	World    *model.World
+	Policy   *policy.Table
+	Findings []lint.Finding
+}
+
+// Read reads files and folders once. The error is of paths that cannot be
+// read; what is wrong inside is in the findings.
+func Read(paths []string) (*Offline, error) {
+	if err := file.Check(paths); err != nil {
+		return nil, err
+	}
+	u := file.Load(paths)
+	o := &Offline{World: model.Build(nil, u.Objects)}
+	o.Policy = policy.Build(nil, o.World)
+	o.Findings = findings(u.Problems, o.World, o.Policy)
+	return o, nil
+}
+
+// findings is everything that is wrong, in order.
+func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.Finding {
+	out := append(problems[:len(problems):len(problems)], t.Findings()...)
+	for _, kind := range []source.Kind{source.Namespace, source.Deployment, source.Workload} {
+		for _, o := range w.Objects(kind) {
+			out = append(out, policy.CheckAnnotations(o)...)
+		}
+	}
+	return lint.Sort(append(out, lint.Check(w)...))
+}
+
+// NamespaceOf is the namespace of a service that is named without one: the
+// only one that has it.
+func (o *Offline) NamespaceOf(service string) (string, error) {
+	var in []string
+	for _, s := range o.World.Services() {
+		if s.Name.Name == service {
+			in = append(in, s.Namespace)
+		}
+	}
+	switch len(in) {
+	case 0:
+		return "", fmt.Errorf("there is no service %s", service)
+	case 1:
+		return in[0], nil
+	}
+	slices.Sort(in)
+	return "", fmt.Errorf("service %s is in the namespaces %s; choose one with -n", service, strings.Join(in, ", "))
+}
