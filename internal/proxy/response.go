@@ -41,7 +41,7 @@ func (c *conn) receive() telemetry.Reason {
 	if x.permit.Probe() || c.resp.Status >= 500 {
 		c.settle(c.verdict())
 	}
-	if !x.upload.complete() {
+	if !x.upload.received() {
 		// The answer came before all of the request's body. What the caller
 		// sends after it cannot be told from a next request with certainty
 		// (it may or may not send the rest), so the connection ends.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 )
@@ -26,6 +27,9 @@ const (
 type upload struct {
 	state atomic.Int32
 	done  chan struct{}
+	// read is set when the caller's part is over: all of the body was read,
+	// and what is left to do is at most one write.
+	read atomic.Bool
 
 	// For the connection's goroutine, once done is closed.
 	left    []byte // read beyond the body's end, in buf
@@ -43,11 +47,11 @@ func (u *upload) failed() uploadState {
 	return uploadState(u.state.Load())
 }
 
-// complete tells whether all of the body was sent. A request without an upload
-// had none, or it went along with the head.
-func (u *upload) complete() bool {
-	return u == nil || uploadState(u.state.Load()) == uploadDone
-}
+// received tells whether all of the body came from the caller. A request
+// without an upload had none, or it went along with the head. An endpoint that
+// got all of it may well answer before the uploader has noticed that its last
+// write is done.
+func (u *upload) received() bool { return u == nil || u.read.Load() }
 
 // startUpload sends the rest of the body on. The bytes that came with the head
 // have been sent.
@@ -81,11 +85,14 @@ func (c *conn) runUpload(u *upload) uploadState {
 			}
 			return uploadMalformed
 		}
+		if done {
+			u.left = u.buf.b[k:n]
+			u.read.Store(true)
+		}
 		if !c.uploadPiece(u, u.buf.b[:k]) {
 			return uploadRefused
 		}
 		if done {
-			u.left = u.buf.b[k:n]
 			return uploadDone
 		}
 	}
@@ -94,7 +101,8 @@ func (c *conn) runUpload(u *upload) uploadState {
 func (c *conn) uploadLength(u *upload, left int64) uploadState {
 	for left > 0 {
 		if left >= spliceFrom {
-			n, err := io.Copy(c.x.conn.Conn, &io.LimitedReader{R: c.down.Conn, N: min(left, splicePiece)})
+			// The last bytes are left to the loop below.
+			n, err := io.Copy(c.x.conn.Conn, &io.LimitedReader{R: c.down.Conn, N: min(left-bufferSize, splicePiece)})
 			left -= n
 			u.sent += n
 			c.x.endpoint.Metrics().BytesWritten(int(n))
@@ -111,7 +119,9 @@ func (c *conn) uploadLength(u *upload, left int64) uploadState {
 		if n == 0 {
 			return readFailure(err)
 		}
-		left -= int64(n)
+		if left -= int64(n); left == 0 {
+			u.read.Store(true)
+		}
 		if !c.uploadPiece(u, u.buf.b[:n]) {
 			return uploadRefused
 		}
@@ -164,6 +174,8 @@ func (c *conn) endUpload() bool {
 		c.down.InterruptRead()
 		x.conn.Interrupt()
 		<-u.done
+		// It may have been done but for noticing: then both go on.
+		_ = x.conn.SetDeadline(time.Time{})
 		if !c.isGone() && !c.expired() {
 			c.down.Resume()
 		}
@@ -172,9 +184,8 @@ func (c *conn) endUpload() bool {
 	if x.detail == "" {
 		x.detail = u.detail
 	}
-	if !u.complete() {
+	if !u.received() {
 		x.closing = true
-		return false
 	}
-	return true
+	return uploadState(u.state.Load()) == uploadDone
 }
