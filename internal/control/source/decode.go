@@ -24,6 +24,12 @@ const (
 	maxProblems = 100
 )
 
+// What RFC 1123 allows, in words.
+const (
+	allowedLabel     = "at most 63 lower-case letters, digits and inner dashes"
+	allowedSubdomain = "at most 253 lower-case letters, digits, inner dashes and dots"
+)
+
 // walker reads one document.
 type walker struct {
 	decoder *Decoder
@@ -144,30 +150,30 @@ func (w *walker) invalid(err error) {
 		p := Problem{Code: "invalid-field", Severity: Error, Line: w.origin.Line, Reason: e.Error()}
 		var fe *v1alpha1.FieldError
 		if errors.As(e, &fe) {
-			p.Field, p.Value, p.Allowed = fe.Field, fe.Value, fe.Allowed
-			p.Line, p.Reason = w.origin.LineOf(fe.Field), "this cannot be"
+			p.Field, p.Value, p.Reason = fe.Field, fe.Value, fe.Allowed
+			p.Line = w.origin.LineOf(fe.Field)
 		}
 		w.problem(p)
 	}
 }
 
 func (w *walker) checkName(field, name string, meta *yaml.Node, kind Kind) {
-	check := validation.IsDNS1123Subdomain
+	check, allowed := validation.IsDNS1123Subdomain, allowedSubdomain
 	if kind == Service || kind == Namespace {
 		// RFC 1123 labels: they become one element of a host name. Kubernetes
 		// asks for RFC 1035 of Services; a digit in front harms nobody here.
-		check = validation.IsDNS1123Label
+		check, allowed = validation.IsDNS1123Label, allowedLabel
 	}
-	if msgs := check(name); len(msgs) > 0 {
+	if len(check(name)) > 0 {
 		w.problem(Problem{Code: "bad-name", Severity: Error, Line: w.lineOfKey(meta, "name"), Field: field, Value: name,
-			Allowed: msgs[0], Reason: "this name cannot be part of a host name"})
+			Allowed: allowed, Reason: "this name cannot be part of a host name"})
 	}
 }
 
 func (w *walker) checkNamespace(namespace string, meta *yaml.Node) {
-	if msgs := validation.IsDNS1123Label(namespace); len(msgs) > 0 {
+	if len(validation.IsDNS1123Label(namespace)) > 0 {
 		w.problem(Problem{Code: "bad-name", Severity: Error, Line: w.lineOfKey(meta, "namespace"), Field: "metadata.namespace", Value: namespace,
-			Allowed: msgs[0], Reason: "this namespace cannot be part of a host name"})
+			Allowed: allowedLabel, Reason: "this namespace cannot be part of a host name"})
 	}
 }
 

@@ -1,0 +1,150 @@
+package control_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
+	"google.golang.org/protobuf/encoding/protojson"
+	"sigs.k8s.io/yaml"
+
+	"github.com/reclosermesh/recloser/internal/control"
+	"github.com/reclosermesh/recloser/internal/control/lint"
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
+	"github.com/reclosermesh/recloser/internal/control/translate"
+)
+
+var update = flag.Bool("update", false, "write what the goldens should be")
+
+// TestGolden reads the manifests of each testdata/*.txtar, asks what its file
+// "ask" asks, line by line, and compares the answers with its file "want".
+func TestGolden(t *testing.T) {
+	names, err := filepath.Glob("testdata/*.txtar")
+	must(t, err)
+	if len(names) == 0 {
+		t.Fatal("no goldens")
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(name)
+			must(t, err)
+			dir := t.TempDir()
+			var ask, want *txtar.File
+			for i := range a.Files {
+				switch f := &a.Files[i]; f.Name {
+				case "ask":
+					ask = f
+				case "want":
+					want = f
+				default:
+					must(t, os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o600))
+				}
+			}
+			t.Chdir(dir) // so that paths in answers are short
+			off, err := control.Read([]string{"."})
+			must(t, err)
+			var got bytes.Buffer
+			for line := range strings.Lines(string(ask.Data)) {
+				line = strings.TrimSpace(line)
+				fmt.Fprintf(&got, "## %s\n", line)
+				answer(t, &got, off, strings.Fields(line))
+			}
+			if diff := cmp.Diff(string(want.Data), got.String()); diff != "" && !*update {
+				t.Errorf("%s (-want +got; -update to accept):\n%s", name, diff)
+			}
+			want.Data = got.Bytes()
+			updated[name] = txtar.Format(a)
+		})
+	}
+	if *update {
+		for name, data := range updated {
+			must(t, os.WriteFile(name, data, 0o644))
+		}
+	}
+}
+
+var updated = map[string][]byte{}
+
+func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
+	t.Helper()
+	view := translate.View{World: off.World, Policy: off.Policy}
+	resources := func(k translate.Key) {
+		r := translate.Generate(view, k)
+		if len(r.Resources) == 0 {
+			fmt.Fprintln(w, "(none)")
+		}
+		for _, res := range r.Resources {
+			raw, err := protojson.Marshal(res.Message)
+			must(t, err)
+			y, err := yaml.JSONToYAML(raw)
+			must(t, err)
+			fmt.Fprintf(w, "%s:\n", res.Name)
+			for line := range strings.Lines(string(y)) {
+				w.WriteString("  " + line)
+			}
+		}
+	}
+	node := func(s string) translate.Node {
+		pod, ns, _ := strings.Cut(s, ".")
+		return translate.Node{Pod: model.Name{Namespace: ns, Name: pod}}
+	}
+	switch ask[0] {
+	case "lint":
+		must(t, lint.WriteText(w, off.Findings))
+	case "policy", "linkerd":
+		port, err := strconv.ParseUint(ask[3], 10, 16)
+		must(t, err)
+		e, err := off.Policy.Effective(ask[1], model.Name{Namespace: ask[1], Name: ask[2]}, uint16(port))
+		if err != nil {
+			fmt.Fprintln(w, err)
+			return
+		}
+		if ask[0] == "policy" {
+			must(t, e.WriteText(w))
+			return
+		}
+		raw, err := json.Marshal(policy.LinkerdJSON(e))
+		must(t, err)
+		var doc struct {
+			Protocol struct {
+				Kind struct {
+					Detect struct {
+						HTTP1, HTTP2 struct {
+							A json.RawMessage `json:"failure_accrual"`
+						}
+					}
+				}
+			}
+		}
+		must(t, json.Unmarshal(raw, &doc))
+		d := doc.Protocol.Kind.Detect
+		if !bytes.Equal(d.HTTP1.A, d.HTTP2.A) {
+			t.Error("the accruals of HTTP/1 and HTTP/2 differ")
+		}
+		if d.HTTP1.A == nil {
+			fmt.Fprintln(w, "(no failure_accrual)")
+			return
+		}
+		must(t, json.Indent(w, d.HTTP1.A, "", "  "))
+		w.WriteByte('\n')
+	case "listeners":
+		resources(translate.KeyFor(translate.ListenerType, "*", node(ask[1])))
+	case "host":
+		resources(translate.KeyFor(translate.HostType, ask[2], node("x."+ask[1])))
+	case "cluster":
+		resources(translate.KeyFor(translate.ClusterType, ask[2], node(ask[1])))
+	case "endpoints":
+		resources(translate.KeyFor(translate.EndpointType, ask[1], translate.Node{}))
+	default:
+		t.Fatalf("unknown question %q", ask)
+	}
+}
