@@ -89,8 +89,8 @@ type cell struct {
 // WriteTable writes the breakers as a table, or a sentence when there are none.
 func (l List) WriteTable(w io.Writer, s Style) error {
 	if len(l.Breakers) == 0 {
-		_, err := fmt.Fprintln(w, "No breakers: no proxy has called a service that has one.")
-		return err
+		lines := [][]cell{{{text: "No breakers: no proxy has called a service that has one."}}}
+		return writeLines(w, lines, []int{0}, s)
 	}
 	lines := [][]cell{{
 		{text: "CLIENT"}, {text: "SERVICE"}, {text: "ENDPOINT"}, {text: "STATE"}, {text: "CAUSE"},
