@@ -142,11 +142,16 @@ func (c *conn) makeRoom() {
 func (c *conn) refuseHead(why telemetry.Reason, err error) {
 	c.x.begin(c.srv.clock())
 	c.x.malformed = true
-	var perr *http1.ParseError
-	if errors.As(err, &perr) {
-		c.x.detail = perr.Reason
-	}
+	c.x.detail = broken(err)
 	c.refuse(why)
+}
+
+// broken is the codec's reason for refusing a message, "" if it did not.
+func broken(err error) string {
+	if e, ok := errors.AsType[*http1.ParseError](err); ok {
+		return e.Reason
+	}
+	return ""
 }
 
 // end closes the connection such that its peer gets what was written.

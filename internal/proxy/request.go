@@ -309,11 +309,7 @@ func (c *conn) composeBody() (whole bool) {
 // composed is sent.
 func (c *conn) spoiled(err error) {
 	c.x.malformed = true
-	c.x.detail = "malformed body"
-	var perr *http1.ParseError
-	if errors.As(err, &perr) {
-		c.x.detail = perr.Reason
-	}
+	c.x.detail = broken(err)
 	c.out = c.out[:0]
 }
 

@@ -108,10 +108,7 @@ func (c *conn) checkSwitch() telemetry.Reason {
 }
 
 func (c *conn) upstreamBroken(err error) telemetry.Reason {
-	var perr *http1.ParseError
-	if errors.As(err, &perr) {
-		c.x.detail = perr.Reason
-	}
+	c.x.detail = broken(err)
 	return telemetry.UpstreamProtocol
 }
 

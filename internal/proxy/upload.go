@@ -79,10 +79,7 @@ func (c *conn) runUpload(u *upload) uploadState {
 		}
 		k, done, err := c.chunk.req.Scan(u.buf.b[:n])
 		if err != nil {
-			var perr *http1.ParseError
-			if errors.As(err, &perr) {
-				u.detail = perr.Reason
-			}
+			u.detail = broken(err)
 			return uploadMalformed
 		}
 		if done {

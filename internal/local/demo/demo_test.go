@@ -20,13 +20,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func share(v float64) *float64 { return &v }
-
 // tutorial is a result with the tutorial's own figures.
 func tutorial() Result {
 	return Result{
-		Before:         Figures{Success: share(.51), BadRPS: 4.7},
-		After:          Figures{Success: share(.9983), BadRPS: 0.3},
+		Before:         Figures{Success: new(.51), BadRPS: 4.7},
+		After:          Figures{Success: new(.9983), BadRPS: 0.3},
 		RecoveredAfter: time.Second,
 		Recovered:      Figures{BadRPS: 5},
 		FailFast:       FailFast{Waited: 3, AtOnce: 9, LongestWait: 3 * time.Second, Status: 503, Reason: "no_healthy_upstream"},
@@ -39,9 +37,9 @@ func TestJudge(t *testing.T) {
 		t.Fatalf("the tutorial's own figures do not meet themselves: %+v", r.Checks)
 	}
 	for name, spoil := range map[string]func(*Result){
-		"no bad endpoint":        func(r *Result) { r.Before.Success = share(1) },
+		"no bad endpoint":        func(r *Result) { r.Before.Success = new(1.0) },
 		"nothing sent":           func(r *Result) { r.After.Success = nil },
-		"the breaker leaks":      func(r *Result) { r.After.Success = share(.99) },
+		"the breaker leaks":      func(r *Result) { r.After.Success = new(.99) },
 		"bad still gets calls":   func(r *Result) { r.After.BadRPS = 0.5 },
 		"no recovery":            func(r *Result) { r.RecoveredAfter = 0 },
 		"recovered, not used":    func(r *Result) { r.Recovered.BadRPS = 0 },

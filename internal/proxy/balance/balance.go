@@ -73,11 +73,8 @@ func (p *Picker) Policy() Policy { return p.policy }
 // Pick returns the index of the chosen endpoint, or -1 when there is none.
 func (p *Picker) Pick(eps Endpoints, now time.Duration) int {
 	n := eps.Len()
-	switch {
-	case n == 0:
-		return -1
-	case n == 1:
-		return 0
+	if n < 2 {
+		return n - 1
 	}
 	switch p.policy {
 	case RoundRobin:

@@ -96,7 +96,7 @@ func (c *Conn) tryRead(fd uintptr) bool {
 func readFD(fd int, b []byte) (int, error) {
 	for {
 		n, err := unix.Read(fd, b)
-		if err != unix.EINTR { //nolint:errorlint // a bare errno, on the hot path
+		if err != unix.EINTR {
 			return n, err
 		}
 	}

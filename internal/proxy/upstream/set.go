@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -68,11 +69,7 @@ func (s *Set) Apply(cfgs []Config) map[string]*Cluster {
 		}
 	}
 	s.clusters = next
-	result := make(map[string]*Cluster, len(next))
-	for name, c := range next {
-		result[name] = c
-	}
-	return result
+	return maps.Clone(next)
 }
 
 func (s *Set) newCluster(cfg Config) *Cluster {
