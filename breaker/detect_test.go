@@ -69,6 +69,7 @@ func TestDetectors(t *testing.T) {
 		{"slow: a quick failure is not", probing(slow), []step{{r: took(time.Millisecond, bad), n: 10}}, ""},
 		{"slow: given up late counts", probing(slow), []step{{r: took(3*time.Second, cancelled), n: 4}}, "4 of 4 calls"},
 		{"slow: given up early says nothing", probing(slow), []step{{r: took(time.Millisecond, cancelled), n: 9}, {r: took(2*time.Second, good), n: 3}}, ""},
+		{"slow: what a limit of ours refused was never sent", probing(slow), []step{{r: took(3*time.Second, Result{Cause: Overflow}), n: 9}}, ""},
 		{"slow: the window slides", probing(slow), []step{{r: took(2*time.Second, good), n: 3}, {after: 10 * time.Second, r: took(2*time.Second, good), n: 3}}, ""},
 	}
 	for _, tt := range tests {

@@ -177,3 +177,27 @@ func TestRemoveRestoresGuards(t *testing.T) {
 		t.Errorf("event: %+v", ev)
 	}
 }
+
+// The same for detectors that work on rates: a refusal is not repeated with
+// each request that follows.
+func TestRefusedRatesStartOver(t *testing.T) {
+	slow := Result{Status: 200, Latency: 2 * time.Second}
+	for name, tt := range map[string]struct {
+		d Detectors
+		r Result
+	}{
+		"window": {Detectors{SuccessRateWindow: &SuccessRateWindow{Threshold: 0.8, Window: time.Minute, MinRequests: 5}}, bad},
+		"ewma":   {Detectors{SuccessRateEWMA: &SuccessRateEWMA{Threshold: 0.8, Requests: 5}}, bad},
+		"slow":   {Detectors{SlowCalls: &SlowCalls{Duration: time.Second, Share: 0.5, Window: time.Minute, MinRequests: 5}}, slow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := probing(tt.d)
+			cfg.Guards.MinReady = 1
+			r := newRig(t, cfg, 1)
+			r.call(0, tt.r, 14)
+			if len(r.events) != 2 {
+				t.Errorf("%d refusals of 14 requests, want 2: %v", len(r.events), r.reasons())
+			}
+		})
+	}
+}
