@@ -1,0 +1,36 @@
+// Command recloser-proxy is the data plane of the mesh: it stands beside one
+// workload instance and carries its calls. See recloser-proxy --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/reclosermesh/recloser/internal/proxy"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	cfg, err := proxy.ParseFlags(os.Args[1:], os.Getenv, proxy.Version(), proxy.Streams{Out: os.Stdout, Err: os.Stderr})
+	if err == nil {
+		err = proxy.Run(ctx, cfg)
+	}
+	switch {
+	case err == nil, errors.Is(err, proxy.ErrDone):
+		return 0
+	case errors.Is(err, proxy.ErrUsage):
+		fmt.Fprintln(os.Stderr, "recloser-proxy:", err)
+		return 2
+	default:
+		fmt.Fprintln(os.Stderr, "recloser-proxy:", err)
+		return 1
+	}
+}
