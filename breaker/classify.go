@@ -1,6 +1,9 @@
 package breaker
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Cause is how a call ended.
 type Cause uint8
@@ -122,17 +125,12 @@ func (c *Classification) http(status int) Class {
 }
 
 func (c *Classification) grpc(code uint32) Class {
-	failure := false
-	if len(c.GRPCFailures) == 0 {
-		const codes = 1<<2 | 1<<4 | 1<<7 | 1<<13 | 1<<14 | 1<<15
-		failure = code < 32 && codes&(1<<code) != 0
-	} else {
-		failure = oneOf(c.GRPCFailures, code)
-	}
+	const usual = 1<<2 | 1<<4 | 1<<7 | 1<<13 | 1<<14 | 1<<15
 	switch {
-	case failure:
+	case len(c.GRPCFailures) == 0 && code < 32 && usual&(1<<code) != 0,
+		slices.Contains(c.GRPCFailures, code):
 		return Failure
-	case oneOf(c.GRPCRateOnly, code):
+	case slices.Contains(c.GRPCRateOnly, code):
 		return RateOnly
 	default:
 		return Success
@@ -160,15 +158,6 @@ func (r *Result) gateway() bool {
 func within(ranges []StatusRange, status int) bool {
 	for _, s := range ranges {
 		if status >= s.First && status <= s.Last {
-			return true
-		}
-	}
-	return false
-}
-
-func oneOf(codes []uint32, code uint32) bool {
-	for _, c := range codes {
-		if c == code {
 			return true
 		}
 	}

@@ -171,7 +171,7 @@ func TestWaiting(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		time.Sleep(200 * time.Millisecond)
+		<-time.After(200 * time.Millisecond)
 		p.Done(clock(), good)
 		wg.Wait()
 		if through.Load() != 3 || clock() != 1200*time.Millisecond {

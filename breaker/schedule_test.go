@@ -67,7 +67,10 @@ func policies() []Config {
 
 var outcomes = []Result{
 	bad, bad, bad, bad, good, good, gateway, limited, refused, timedOut, cancelled,
-	{Cause: Overflow}, {Cause: Reset}, {Status: 200, GRPCStatus: 14}, {Status: 200, Latency: 3 * time.Second},
+	{Cause: Overflow},
+	{Cause: Reset},
+	{Status: 200, GRPCStatus: 14},
+	{Status: 200, Latency: 3 * time.Second},
 }
 
 func newSchedule(t *testing.T, policy int, seed uint64) *schedule {
