@@ -39,8 +39,7 @@ func newAppCommand() *cobra.Command {
 				Stderr: cmd.ErrOrStderr(),
 				Getenv: os.Getenv,
 			})
-			var usage *apps.UsageError
-			if errors.As(err, &usage) {
+			if _, ok := errors.AsType[*apps.UsageError](err); ok {
 				return usagef("%w", err)
 			}
 			return err

@@ -1,0 +1,361 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// phase is where an instance is in its life. It only goes forward.
+type phase int
+
+const (
+	starting phase = iota // sidecar and program are being started, or are not ready yet
+	serving               // it was ready once
+	draining              // no new requests; what is under way is finished
+	ended                 // nothing of it is left
+)
+
+// instance is one running copy of a workload: its programs, its sidecar, its
+// addresses. Its goroutine is run; the mesh's loop hears of every change.
+type instance struct {
+	// Immutable after start.
+	name     string
+	owner    owner
+	template *template
+	address  string // of a program that runs already; empty: we run it
+	host     host
+	place    *place
+	slot     int
+	ports    []uint16
+	folder   string
+	knobs    string
+	created  time.Time
+
+	changed func()        // tells the mesh that state or publication is different
+	drained chan struct{} // closed by drain
+	once    sync.Once
+
+	mu       sync.Mutex
+	phase    phase
+	programs []childState // by template.programs
+	sidecar  childState
+	meshed   bool // the sidecar says that it is ready
+	passing  bool // the programs pass their probe
+	reason   string
+	pod      *corev1.Pod // as published; nil: to be made anew
+}
+
+// host is what instances need of the mesh around them.
+type host struct {
+	launcher  *launcher
+	console   *console
+	recloser  string // path of the recloser program
+	programs  string // folder of the stand-ins
+	node      string
+	environ   []string
+	sidecar   func(*instance) command
+	ready     func(ctx context.Context, admin netip.AddrPort) bool // asks a sidecar
+	idle      func(ctx context.Context, admin netip.AddrPort) bool // nothing is under way towards the program
+	settle    time.Duration                                        // until callers have heard that an instance goes
+	hurry     <-chan struct{}                                      // closed: end all at once
+	hurryTime time.Duration                                        // grace of an end in a hurry
+	notify    func(Event)
+}
+
+// drain asks the instance to finish what it has and to end. It may be called
+// more than once.
+func (in *instance) drain() { in.once.Do(func() { close(in.drained) }) }
+
+// run starts everything of the instance, keeps it running, and ends it in good
+// order once drain was called or the mesh ends. It returns when nothing is left.
+func (in *instance) run(ctx context.Context) {
+	defer func() {
+		_ = os.RemoveAll(in.folder) // what a program left locked goes with the mesh's folder
+		in.set(func() { in.phase = ended })
+		in.host.notify(Event{Kind: Ended, Instance: in.name, Owner: in.owner.String()})
+	}()
+	sidecarCtx, stopSidecar := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSidecar()
+	programCtx, stopPrograms := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPrograms()
+
+	var sidecar, programs, watch sync.WaitGroup
+	sidecar.Go(func() { in.keepSidecar(sidecarCtx) })
+	watchCtx, stopWatch := context.WithCancel(programCtx)
+	defer stopWatch()
+	watch.Go(func() {
+		// The program's first call may be to another service, so the way out
+		// has to be open before it starts.
+		if in.awaitSidecar(watchCtx) {
+			in.startPrograms(programCtx, &programs)
+			in.watch(watchCtx)
+		}
+	})
+
+	select {
+	case <-in.drained:
+	case <-in.host.hurry:
+	}
+	stopWatch()
+	watch.Wait()
+	in.set(func() { in.phase, in.passing = draining, false })
+	in.host.notify(Event{Kind: Draining, Instance: in.name, Owner: in.owner.String()})
+	in.awaitIdle(ctx)
+	stopPrograms()
+	programs.Wait()
+	stopSidecar()
+	sidecar.Wait()
+}
+
+// set changes state under the lock and tells the mesh.
+func (in *instance) set(change func()) {
+	in.mu.Lock()
+	change()
+	in.pod = nil
+	in.mu.Unlock()
+	in.changed()
+}
+
+// grace is the time that a program or the sidecar has between SIGTERM and
+// SIGKILL.
+func (in *instance) grace() time.Duration {
+	select {
+	case <-in.host.hurry:
+		return in.host.hurryTime
+	default:
+		return in.template.grace
+	}
+}
+
+// keepSidecar keeps the sidecar running until ctx ends.
+func (in *instance) keepSidecar(ctx context.Context) {
+	c := &child{
+		name: "sidecar", launcher: in.host.launcher, command: in.host.sidecar(in),
+		out:   &output{console: in.host.console, prefix: "[" + in.name + " sidecar] "},
+		again: func(bool) bool { return true },
+		grace: in.grace,
+		changed: func(s childState) {
+			in.set(func() {
+				in.sidecar = s
+				in.meshed = in.meshed && s.running
+			})
+			in.report("sidecar", s)
+		},
+	}
+	c.run(ctx)
+}
+
+// startPrograms starts the instance's programs and keeps them running until ctx
+// ends.
+func (in *instance) startPrograms(ctx context.Context, wg *sync.WaitGroup) {
+	in.set(func() { in.programs = make([]childState, len(in.template.programs)) })
+	for i, p := range in.template.programs {
+		cmd, err := p.command(in.setting())
+		if err != nil {
+			in.fail(p.name, err)
+			continue
+		}
+		prefix := "[" + in.name + "] "
+		if len(in.template.programs) > 1 {
+			prefix = "[" + in.name + " " + p.name + "] "
+		}
+		c := &child{
+			name: p.name, launcher: in.host.launcher, command: cmd,
+			out:   &output{console: in.host.console, prefix: prefix},
+			again: in.template.restart.again,
+			grace: in.grace,
+			changed: func(s childState) {
+				in.set(func() {
+					in.programs[i] = s
+					in.passing = in.passing && s.running
+				})
+				in.report(p.name, s)
+			},
+		}
+		wg.Go(func() { c.run(ctx) })
+	}
+}
+
+func (in *instance) setting() *setting {
+	return &setting{
+		pod: in.name, namespace: in.owner.namespace, node: in.host.node,
+		serviceAccount: in.template.serviceAccount(),
+		labels:         in.template.labels, annotations: in.template.annotations,
+		place: in.place, ports: in.ports, knobs: in.knobs,
+		programs: in.host.programs, folder: in.folder, recloser: in.host.recloser,
+		environ: in.host.environ,
+	}
+}
+
+// fail says why a part of the instance cannot be started at all. Nothing is
+// tried again: only another manifest helps.
+func (in *instance) fail(part string, err error) {
+	in.set(func() { in.reason = fmt.Sprintf("%s: %v", part, err) })
+	in.host.notify(Event{
+		Kind: Failed, Instance: in.name, Owner: in.owner.String(), Part: part, Detail: err.Error(),
+	})
+}
+
+// report tells the user of the end of a child that nobody asked for.
+func (in *instance) report(part string, s childState) {
+	if s.running {
+		return
+	}
+	in.host.notify(Event{
+		Kind: Crashed, Instance: in.name, Owner: in.owner.String(), Part: part,
+		Detail: s.status, Lines: s.lastSaid, Restart: s.restart, OK: s.ok,
+	})
+}
+
+// awaitSidecar returns when the sidecar is ready, false if ctx ends before.
+func (in *instance) awaitSidecar(ctx context.Context) bool {
+	for {
+		if in.host.ready(ctx, in.place.admin) {
+			in.set(func() { in.meshed = true })
+			return true
+		}
+		if !sleep(ctx, eagerPeriod) {
+			return false
+		}
+	}
+}
+
+// watch keeps the instance's readiness up to date until ctx ends: it is ready
+// while the sidecar is and all programs run and pass their probe.
+func (in *instance) watch(ctx context.Context) {
+	p := in.template.probe
+	if p == nil {
+		p = defaultProbe()
+	}
+	if !sleep(ctx, p.delay) {
+		return
+	}
+	failures := 0
+	for {
+		meshed := in.host.ready(ctx, in.place.admin)
+		passing := in.running() && p.check(ctx, in.programAddress, in.ports)
+		if ctx.Err() != nil {
+			return
+		}
+		if passing {
+			failures = 0
+		} else {
+			failures++
+		}
+		was := in.isReady()
+		in.mu.Lock()
+		now := passing || (in.passing && in.runningLocked() && failures < p.threshold)
+		different := in.meshed != meshed || in.passing != now
+		in.mu.Unlock()
+		if different {
+			in.set(func() {
+				in.meshed, in.passing = meshed, now
+				if meshed && now {
+					in.phase = max(in.phase, serving)
+				}
+			})
+		}
+		if is := in.isReady(); is != was {
+			in.announce(is)
+		}
+		period := p.period
+		if !in.isReady() {
+			period = min(period, eagerPeriod)
+		}
+		if !sleep(ctx, period) {
+			return
+		}
+	}
+}
+
+func (in *instance) announce(ready bool) {
+	e := Event{Kind: NotReady, Instance: in.name, Owner: in.owner.String()}
+	if ready {
+		e.Kind = Ready
+		for _, p := range in.ports {
+			e.Addresses = append(e.Addresses, hostPort(in.place.public.String(), in.place.publicPort(p)))
+		}
+	}
+	in.host.notify(e)
+}
+
+// isReady tells whether the instance may get requests.
+func (in *instance) isReady() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.readyLocked()
+}
+
+func (in *instance) readyLocked() bool {
+	return in.phase < draining && in.meshed && in.passing
+}
+
+// running tells whether all programs run.
+func (in *instance) running() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.runningLocked()
+}
+
+func (in *instance) runningLocked() bool {
+	for _, s := range in.programs {
+		if !s.running {
+			return false
+		}
+	}
+	return in.reason == "" && len(in.programs) == len(in.template.programs)
+}
+
+// programAddress is where the program serves a declared port.
+func (in *instance) programAddress(declared uint16) string {
+	if ap, err := netip.ParseAddrPort(in.address); err == nil {
+		return ap.String()
+	}
+	if in.address != "" {
+		return hostPort(in.address, declared)
+	}
+	return hostPort(in.place.app.String(), in.place.appPort(declared))
+}
+
+// awaitIdle waits until callers have heard that the instance goes and nothing
+// is under way towards its programs. In a hurry it does not wait.
+func (in *instance) awaitIdle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, in.host.settle+in.template.grace)
+	defer cancel()
+	hurried := make(chan struct{})
+	defer close(hurried)
+	go func() {
+		select {
+		case <-in.host.hurry:
+			cancel()
+		case <-hurried:
+		}
+	}()
+	if !sleep(ctx, in.host.settle) {
+		return
+	}
+	for in.sidecarRuns() && !in.host.idle(ctx, in.place.admin) {
+		if !sleep(ctx, eagerPeriod) {
+			return
+		}
+	}
+}
+
+func (in *instance) sidecarRuns() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.sidecar.running
+}
+
+// makeFolder makes the instance's own folder.
+func (in *instance) makeFolder(state string) error {
+	in.folder = filepath.Join(state, "instances", in.owner.namespace+"."+in.name)
+	return os.MkdirAll(in.folder, 0o700)
+}

@@ -1,0 +1,57 @@
+package local
+
+import (
+	"net/netip"
+)
+
+// Instance describes a running instance.
+type Instance struct {
+	Name      string `json:"name"` // of its Pod
+	Namespace string `json:"namespace"`
+	Kind      string `json:"kind"`     // of its owner: Deployment, Workload or Pod
+	Workload  string `json:"workload"` // name of its owner
+	Ready     bool   `json:"ready"`
+	Draining  bool   `json:"draining"`
+	// Public is where callers find it, through its sidecar; Outbound is where
+	// its own calls go; Admin is its sidecar's.
+	Public   []netip.AddrPort `json:"public"`
+	Outbound netip.AddrPort   `json:"outbound"`
+	Admin    netip.AddrPort   `json:"admin"`
+	// Knobs is the address for apps.TurnKnob, where the program has knobs.
+	Knobs string `json:"knobs"`
+	// PIDs of its programs and its sidecar, those that run.
+	PIDs []int `json:"pids"`
+}
+
+// Instances lists all instances in the order of their start. It may be called
+// at any time, from any goroutine.
+func (m *Mesh) Instances() []Instance {
+	list := m.list()
+	out := make([]Instance, 0, len(list))
+	for _, in := range list {
+		out = append(out, in.describe())
+	}
+	return out
+}
+
+func (in *instance) describe() Instance {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	d := Instance{
+		Name: in.name, Namespace: in.owner.namespace, Kind: in.owner.kind, Workload: in.owner.name,
+		Ready: in.readyLocked(), Draining: in.phase >= draining,
+		Outbound: in.place.outbound, Admin: in.place.admin, Knobs: in.knobs,
+	}
+	for _, p := range in.ports {
+		d.Public = append(d.Public, netip.AddrPortFrom(in.place.public, in.place.publicPort(p)))
+	}
+	for _, s := range in.programs {
+		if s.running {
+			d.PIDs = append(d.PIDs, s.pid)
+		}
+	}
+	if in.sidecar.running {
+		d.PIDs = append(d.PIDs, in.sidecar.pid)
+	}
+	return d
+}

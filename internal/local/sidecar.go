@@ -1,0 +1,100 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// sidecarCommand is the command line of an instance's sidecar.
+func (m *Mesh) sidecarCommand(in *instance) command {
+	return m.proxyCommand(in.folder, identity{
+		pod: in.name, namespace: in.owner.namespace,
+		workload: in.owner.name, workloadKind: in.owner.kind,
+	}, in.place)
+}
+
+// identity is what a proxy says of itself to the control plane.
+type identity struct{ pod, namespace, workload, workloadKind string }
+
+// proxyCommand is the command line of a proxy. Proxies get no proxy settings
+// from outside: they are the way.
+func (m *Mesh) proxyCommand(folder string, id identity, at *place, more ...string) command {
+	var env []string
+	for _, kv := range m.cfg.Environ {
+		name, _, _ := strings.Cut(kv, "=")
+		if !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			env = append(env, kv)
+		}
+	}
+	return command{
+		path: m.cfg.ProxyPath,
+		args: append([]string{
+			"--xds", m.cfg.XDSAddress,
+			"--node-id", id.pod + "." + id.namespace,
+			"--namespace", id.namespace,
+			"--pod", id.pod,
+			"--workload", id.workload,
+			"--workload-kind", id.workloadKind,
+			"--admin", at.admin.String(),
+			"--outbound", at.outbound.String(),
+			"--log-level", "warn",
+		}, more...),
+		env: env, dir: folder,
+	}
+}
+
+// askSidecar gets a path of a sidecar's admin port. A sidecar is asked a few
+// times a second at most and may be gone at any time, so connections are not
+// kept.
+func askSidecar(ctx context.Context, admin netip.AddrPort, path string) (*http.Response, error) {
+	client := &http.Client{
+		Transport: &http.Transport{DisableKeepAlives: true, Proxy: nil},
+		Timeout:   2 * time.Second,
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+admin.String()+path, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(req)
+}
+
+// sidecarReady asks a sidecar whether it serves what it was told to.
+func sidecarReady(ctx context.Context, admin netip.AddrPort) bool {
+	resp, err := askSidecar(ctx, admin, "/ready")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// sidecarIdle asks a sidecar whether nothing is under way towards its program.
+// A sidecar that cannot tell has nothing under way that could be waited for.
+func sidecarIdle(ctx context.Context, admin netip.AddrPort) bool {
+	resp, err := askSidecar(ctx, admin, "/clusters")
+	if err != nil {
+		return true
+	}
+	defer resp.Body.Close()
+	var view struct {
+		Clusters []struct {
+			Direction string `json:"direction"`
+			Requests  uint64 `json:"requests"`
+			Pending   uint64 `json:"pending"`
+			Waiting   int    `json:"waiting"`
+		} `json:"clusters"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&view); err != nil {
+		return true
+	}
+	for _, c := range view.Clusters {
+		if c.Direction == "inbound" && (c.Requests > 0 || c.Pending > 0 || c.Waiting > 0) {
+			return false
+		}
+	}
+	return true
+}
