@@ -211,10 +211,7 @@ func (w *walker) unknownKind(n *yaml.Node, apiVersion, kind string) {
 // type allows: fields that the type does not have are left out and told.
 func (w *walker) value(n *yaml.Node, t reflect.Type, path string, depth int) any {
 	n = resolve(n)
-	w.nodes++
-	if depth > maxDepth || w.nodes > maxNodes {
-		w.problem(Problem{Code: "too-large", Severity: Error, Line: w.line(n), Field: path,
-			Reason: fmt.Sprintf("a document may have %d values and %d levels", maxNodes, maxDepth)})
+	if w.tooLarge(n, path, depth) {
 		return nil
 	}
 	if depth <= 3 && path != "" {
@@ -244,6 +241,16 @@ func (w *walker) value(n *yaml.Node, t reflect.Type, path string, depth int) any
 	default:
 		return w.leaf(n, t, path)
 	}
+}
+
+func (w *walker) tooLarge(n *yaml.Node, path string, depth int) bool {
+	w.nodes++
+	if depth <= maxDepth && w.nodes <= maxNodes {
+		return false
+	}
+	w.problem(Problem{Code: "too-large", Severity: Error, Line: w.line(n), Field: path,
+		Reason: fmt.Sprintf("a document may have %d values and %d levels", maxNodes, maxDepth)})
+	return true
 }
 
 func (w *walker) structure(n *yaml.Node, t reflect.Type, path string, depth int) any {
@@ -319,8 +326,7 @@ func (w *walker) pairs(n *yaml.Node, path string, depth int, f func(k, v *yaml.N
 }
 
 func (w *walker) merge(v *yaml.Node, path string, depth int, f func(k, v *yaml.Node)) {
-	if w.nodes++; depth > maxDepth || w.nodes > maxNodes {
-		w.failed = true
+	if w.tooLarge(v, path, depth) {
 		return
 	}
 	switch v.Kind {
@@ -350,7 +356,10 @@ func (w *walker) leaf(n *yaml.Node, t reflect.Type, path string) any {
 		v = n.Value
 	} else {
 		p := reflect.New(t)
-		if n.Tag == "!!str" && t.Kind() != reflect.Bool || n.Decode(p.Interface()) != nil {
+		// A bool may be a yes or no of YAML 1.1, which is a string here; a
+		// fraction would be cut off.
+		whole := t.Kind() != reflect.Bool && t.Kind() != reflect.Float64 && t.Kind() != reflect.Float32
+		if whole && n.Tag != "!!int" || n.Tag == "!!str" && t.Kind() != reflect.Bool || n.Decode(p.Interface()) != nil {
 			w.wrongType(n, path, describe(t))
 			return nil
 		}
