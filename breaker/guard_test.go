@@ -141,9 +141,14 @@ func TestPanic(t *testing.T) {
 	if len(r.events) != before {
 		t.Error("a call in panic had an effect")
 	}
+	r.call(3, bad, 1) // the last
+	if at, ok := r.g.NextAvailable(r.now); !ok || at != r.now {
+		t.Errorf("available at %v while all are used", at)
+	}
 	// Probes go on and end it.
 	r.now = time.Second
 	r.call(0, good, 1)
+	r.call(1, good, 1)
 	r.want(0, Closed)
 	if r.g.Panicking() || r.last().Reason != PanicEnded {
 		t.Errorf("panic did not end: %v", r.reasons())

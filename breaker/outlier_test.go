@@ -131,6 +131,12 @@ func TestFailurePercentage(t *testing.T) {
 			if got := r.open(); got != tt.want {
 				t.Errorf("open: %q, want %q", got, tt.want)
 			}
+			if tt.want == "" {
+				r.run(tt.loads) // two intervals are no longer one
+				if got := r.open(); got != "" {
+					t.Errorf("open after the second interval: %q", got)
+				}
+			}
 			if tt.want == "a" {
 				if got := r.last().Detail; got != "85 of 100 requests failed (85.0%), limit 85%" {
 					t.Errorf("detail is %q", got)

@@ -214,3 +214,58 @@ func TestNextAvailableTimed(t *testing.T) {
 	r.sweepTo(50 * time.Second)
 	r.want(0, Closed)
 }
+
+func TestUpdateOfTheRestKeepsCounts(t *testing.T) {
+	cfg := LinkerdConsecutive()
+	r := newRig(t, cfg, 2)
+	r.call(0, bad, 6)
+	cfg.Guards.PanicThreshold = 10
+	cfg.Recovery.Min = 2 * time.Second
+	r.g.Update(cfg)
+	r.call(0, bad, 1)
+	r.want(0, Open)
+}
+
+// A probe that is out when the back-off is shortened fails into the new one.
+func TestUpdateWhileHalfOpen(t *testing.T) {
+	cfg := guarded(Guards{})
+	r := newRig(t, cfg, 1)
+	r.call(0, bad, 1)
+	r.now = time.Second
+	p := r.acquire(0)
+	cfg.Recovery.Min, cfg.Recovery.Max = time.Millisecond, 100*time.Millisecond
+	r.g.Update(cfg)
+	if at, _ := r.g.NextAvailable(r.now); at != 6100*time.Millisecond {
+		t.Errorf("next available at %v, want the deadline 6s and 100ms", at)
+	}
+	p.Done(r.now, bad)
+	if got := r.last().Until - r.now; got != 100*time.Millisecond {
+		t.Errorf("back-off is %v, want 100ms", got)
+	}
+}
+
+// The multiplier of timed ejections is no count of probes.
+func TestUpdateToProbesCountsFromTheStart(t *testing.T) {
+	cfg := guarded(Guards{})
+	cfg.Recovery.Mode = Timed
+	r := newRig(t, cfg, 1)
+	r.call(0, bad, 1)
+	cfg.Recovery.Mode = Probe
+	r.g.Update(cfg)
+	r.now = time.Second
+	r.call(0, bad, 1)
+	if got := r.last().Until - r.now; got != 2*time.Second {
+		t.Errorf("back-off after the first probe is %v, want 2s", got)
+	}
+}
+
+func TestUpdateOfTheSweepInterval(t *testing.T) {
+	cfg := EnvoyOutlier()
+	r := newRig(t, cfg, 1)
+	r.now = 2 * time.Second
+	cfg.SweepInterval = time.Second
+	r.g.Update(cfg)
+	if got := r.g.NextSweep(); got != 3*time.Second {
+		t.Errorf("next sweep at %v, want 3s", got)
+	}
+}
