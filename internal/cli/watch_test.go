@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,8 +95,8 @@ func TestFollowedControlPlaneEnds(t *testing.T) {
 		status <- Run(t.Context(), []string{"events", "-f", "--control", url}, Streams{In: strings.NewReader(""), Out: out, Err: stderr})
 	}()
 	out.waitFor("next probe")
-	for i := len(stop) - 1; i >= 0; i-- {
-		stop[i]()
+	for _, f := range slices.Backward(stop) {
+		f()
 	}
 	if got := <-status; got != ExitOK || stderr.String() != "recloser: the control plane ends\n" {
 		t.Errorf("status %d, it said %q", got, stderr)

@@ -258,11 +258,15 @@ func (o *Observer) serve(ctx context.Context, ln net.Listener) error {
 		ErrorLog:          slog.NewLogLogger(o.cfg.Logger.Handler(), slog.LevelWarn),
 	}
 	o.cfg.Logger.Info("API listens", "address", ln.Addr().String())
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(ln) }()
+	var served error // set before done is closed
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		served = srv.Serve(ln)
+	}()
 	select {
-	case err := <-done:
-		return fmt.Errorf("serve the API: %w", err)
+	case <-done:
+		return fmt.Errorf("serve the API: %w", served)
 	case <-ctx.Done():
 	}
 	o.once.Do(func() { close(o.closing) })

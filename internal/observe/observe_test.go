@@ -278,7 +278,7 @@ func TestRemotePeers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := httptest.NewRequest("GET", "http://10.1.2.3:8084/api/v1/version", nil)
+		r := httptest.NewRequest(http.MethodGet, "http://10.1.2.3:8084/api/v1/version", nil)
 		r.RemoteAddr = "10.9.9.9:1234"
 		w := httptest.NewRecorder()
 		o.Handler().ServeHTTP(w, r)
@@ -384,7 +384,7 @@ func TestEventsFollow(t *testing.T) {
 
 func TestEventsHeartbeat(t *testing.T) {
 	a := start(t, func(c *observe.Config) { c.Heartbeat = time.Millisecond })
-	req, err := http.NewRequestWithContext(t.Context(), "GET", a.url+"/api/v1/events?follow=true&service=none", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, a.url+"/api/v1/events?follow=true&service=none", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -496,4 +496,13 @@ func TestStoreFolders(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(kept, "metrics", "wal")); err != nil {
 		t.Error(err)
 	}
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -99,8 +99,13 @@ func TestNextProbe(t *testing.T) {
 		left  time.Duration
 		want  string
 	}{
-		{Closed, time.Second, "-"}, {HalfOpen, time.Second, "now"}, {Open, -time.Second, "now"}, {Open, 0, "now"},
-		{Open, 90 * time.Millisecond, "0.1s"}, {Open, 9949 * time.Millisecond, "9.9s"}, {Open, 75 * time.Second, "1m15s"},
+		{Closed, time.Second, "-"},
+		{HalfOpen, time.Second, "now"},
+		{Open, -time.Second, "now"},
+		{Open, 0, "now"},
+		{Open, 90 * time.Millisecond, "0.1s"},
+		{Open, 9949 * time.Millisecond, "9.9s"},
+		{Open, 75 * time.Second, "1m15s"},
 	} {
 		until := now.Add(tc.left)
 		if got := (Breaker{State: tc.state, Until: &until}).nextProbe(now); got != tc.want {

@@ -93,8 +93,14 @@ func (l List) WriteTable(w io.Writer, s Style) error {
 		return writeLines(w, lines, []int{0}, s)
 	}
 	lines := [][]cell{{
-		{text: "CLIENT"}, {text: "SERVICE"}, {text: "ENDPOINT"}, {text: "STATE"}, {text: "CAUSE"},
-		{text: "FAILURES", right: true}, {text: "NEXT PROBE IN", right: true}, {text: "EJECTED", right: true},
+		{text: "CLIENT"},
+		{text: "SERVICE"},
+		{text: "ENDPOINT"},
+		{text: "STATE"},
+		{text: "CAUSE"},
+		{text: "FAILURES", right: true},
+		{text: "NEXT PROBE IN", right: true},
+		{text: "EJECTED", right: true},
 	}}
 	clients := make([]Client, len(l.Breakers))
 	for i, b := range l.Breakers {

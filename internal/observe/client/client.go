@@ -254,8 +254,7 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, bo
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
-		var ue *url.Error
-		if errors.As(err, &ue) {
+		if ue, ok := errors.AsType[*url.Error](err); ok {
 			err = ue.Err // the address is said once
 		}
 		return nil, &UnreachableError{URL: c.base.String(), Err: err}

@@ -85,27 +85,39 @@ func TestHandler(t *testing.T) {
 		body   string
 	}{
 		"instant, now": {
-			"/api/v1/query", url.Values{"query": {`g{a="x"}`}}, 200,
+			"/api/v1/query",
+			url.Values{"query": {`g{a="x"}`}},
+			200,
 			`{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"g","a":"x"},"value":[1800000002,"3"]}]}}`,
 		},
 		"instant, at a time": {
-			"/api/v1/query", url.Values{"query": {`g{a="x"}`}, "time": {"1800000001.5"}}, 200,
+			"/api/v1/query",
+			url.Values{"query": {`g{a="x"}`}, "time": {"1800000001.5"}},
+			200,
 			`{"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"g","a":"x"},"value":[1800000001.5,"2"]}]}}`,
 		},
 		"RFC 3339": {
-			"/api/v1/query", url.Values{"query": {`sum(g{a="x"})`}, "time": {"2027-01-15T08:00:00Z"}}, 200,
+			"/api/v1/query",
+			url.Values{"query": {`sum(g{a="x"})`}, "time": {"2027-01-15T08:00:00Z"}},
+			200,
 			`{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1800000000,"1"]}]}}`,
 		},
 		"scalar": {
-			"/api/v1/query", url.Values{"query": {"1+1"}}, 200,
+			"/api/v1/query",
+			url.Values{"query": {"1+1"}},
+			200,
 			`{"status":"success","data":{"resultType":"scalar","result":[1800000002,"2"]}}`,
 		},
 		"empty": {
-			"/api/v1/query", url.Values{"query": {"nothing"}}, 200,
+			"/api/v1/query",
+			url.Values{"query": {"nothing"}},
+			200,
 			`{"status":"success","data":{"resultType":"vector","result":[]}}`,
 		},
 		"range": {
-			"/api/v1/query_range", url.Values{"query": {`g{a="x"}`}, "start": {"1800000000"}, "end": {"1800000002"}, "step": {"1s"}}, 200,
+			"/api/v1/query_range",
+			url.Values{"query": {`g{a="x"}`}, "start": {"1800000000"}, "end": {"1800000002"}, "step": {"1s"}},
+			200,
 			`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"__name__":"g","a":"x"},"values":[[1800000000,"1"],[1800000001,"2"],[1800000002,"3"]]}]}}`,
 		},
 		"no query":     {"/api/v1/query", nil, 400, `{"status":"error","errorType":"bad_data","error":"query is missing"}`},

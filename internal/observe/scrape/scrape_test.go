@@ -2,6 +2,7 @@ package scrape
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -391,7 +392,7 @@ func TestRunEndsWithContext(t *testing.T) {
 	go func() { done <- b.scraper.Run(ctx) }()
 	<-scraped
 	cancel()
-	if err := <-done; err != context.Canceled {
+	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run ended with %v, want %v", err, context.Canceled)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/storage"
@@ -51,7 +52,7 @@ func newTarget(is Target) *target {
 	b.Set("job", "recloser-proxy")
 	t := &target{Target: is, base: b.Labels(), series: make(map[string]*series), symbols: labels.NewSymbolTable()}
 	for i, name := range stateMetrics {
-		t.state[i].labels = labels.NewBuilder(t.base).Set(labels.MetricName, name).Labels()
+		t.state[i].labels = labels.NewBuilder(t.base).Set(model.MetricNameLabel, name).Labels()
 	}
 	return t
 }
