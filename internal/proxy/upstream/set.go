@@ -113,7 +113,8 @@ func (s *Set) Clusters() []*Cluster {
 	return list
 }
 
-// Run sweeps until ctx ends, then closes what is pooled.
+// Run sweeps until ctx ends, then closes what is pooled; nothing is pooled after
+// that.
 func (s *Set) Run(ctx context.Context) error {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
@@ -122,7 +123,7 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			for _, c := range s.Clusters() {
 				for _, e := range c.Endpoints() {
-					e.closeIdle(1<<63 - 1)
+					e.retire() // what is still busy closes when it is given back
 				}
 			}
 			return nil
