@@ -45,8 +45,10 @@ type builder struct {
 // namespaceBuilder is a namespace while it is made anew.
 type namespaceBuilder struct {
 	*Namespace
-	old   *Namespace // nil: there was none
-	dirty map[string]bool
+	dirty map[string]bool // services to be made anew
+	// changedPods and changedOwners are pods, and Workloads that own or owned
+	// them, by name.
+	changedPods, changedOwners map[string]bool
 	// relabelled are label sets, before and after, of instances that changed.
 	relabelled []map[string]string
 
@@ -68,14 +70,12 @@ func (b *builder) change(k source.Key) {
 	case source.Service:
 		n.dirty[k.Name] = true
 	case source.Pod:
-		if p := n.pods[k.Name]; p != nil {
-			n.relabelled = append(n.relabelled, p.Spec.Labels)
-		}
+		n.podChanges(n.pods[k.Name])
 		delete(n.pods, k.Name)
 		if exists {
 			p := newPod(o)
 			n.pods[k.Name] = p
-			n.relabelled = append(n.relabelled, p.Spec.Labels)
+			n.podChanges(p)
 		}
 	case source.EndpointSlice:
 		delete(n.slices, k.Name)
@@ -98,13 +98,57 @@ func (b *builder) change(k source.Key) {
 	}
 }
 
+// podChanges notes a pod as it was or as it will be.
+func (n *namespaceBuilder) podChanges(p *Pod) {
+	if p == nil {
+		return
+	}
+	n.changedPods[p.Name.Name] = true
+	n.relabelled = append(n.relabelled, p.Spec.Labels)
+	if p.WorkloadKind == string(source.Workload) {
+		n.changedOwners[p.Workload] = true
+	}
+}
+
+// spread finds the services that a change concerns other than by name.
+func (n *namespaceBuilder) spread() {
+	// The first and the last instance of a Workload decide whether its
+	// addresses are endpoints.
+	for owner := range n.changedOwners {
+		if o := n.workloads[owner]; o != nil {
+			n.relabelled = append(n.relabelled, workloadOf(*o).InstanceLabels())
+		}
+	}
+	relabelled := newLabelIndex(n.relabelled)
+	for svc, s := range n.services {
+		if !n.dirty[svc] && relabelled.any(s.Spec.Spec.Selector) {
+			n.dirty[svc] = true
+		}
+	}
+	if len(n.changedPods) == 0 {
+		return
+	}
+	// Endpoints of slices have the owner of the pod that they refer to.
+	for _, o := range n.slices {
+		for _, e := range o.Value.(*discoveryv1.EndpointSlice).Endpoints {
+			if e.TargetRef != nil && n.changedPods[e.TargetRef.Name] {
+				n.dirty[sliceService(*o)] = true
+				break
+			}
+		}
+	}
+}
+
 // namespace is a namespace that may be changed.
 func (b *builder) namespace(name string) *namespaceBuilder {
 	if n := b.touched[name]; n != nil {
 		return n
 	}
 	old := b.prev.namespaces[name]
-	n := &namespaceBuilder{Namespace: &Namespace{Name: name}, old: old, dirty: map[string]bool{}}
+	n := &namespaceBuilder{
+		Namespace: &Namespace{Name: name},
+		dirty:     map[string]bool{}, changedPods: map[string]bool{}, changedOwners: map[string]bool{},
+	}
 	if old != nil {
 		n.services, n.pods = maps.Clone(old.services), maps.Clone(old.pods)
 		n.slices, n.workloads = maps.Clone(old.slices), maps.Clone(old.workloads)
@@ -120,12 +164,7 @@ func (b *builder) namespace(name string) *namespaceBuilder {
 func (b *builder) finish() {
 	ipsChanged := false
 	for name, n := range b.touched {
-		relabelled := newLabelIndex(n.relabelled)
-		for svc, s := range n.services {
-			if !n.dirty[svc] && relabelled.any(s.Spec.Spec.Selector) {
-				n.dirty[svc] = true
-			}
-		}
+		n.spread()
 		if len(n.dirty) > 0 {
 			n.index()
 		}
