@@ -91,8 +91,11 @@ func (g *Group) usable(e *Endpoint) time.Duration {
 		return due
 	}
 	at, step := g.interval, g.cfg.SweepInterval
+	if e.until > never-step {
+		return never
+	}
 	if e.until > at {
-		at += (e.until - at + step - 1) / step * step
+		at = plus(at, (e.until-at+step-1)/step*step)
 	}
 	return at
 }

@@ -113,7 +113,7 @@ func (g *Group) openError(e *Endpoint, now time.Duration) *OpenError {
 func ResultOf(ctx context.Context, err error) Result {
 	var timeout interface{ Timeout() bool }
 	var op *net.OpError
-	late := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+	late := errors.As(err, &timeout) && timeout.Timeout() // as context.DeadlineExceeded is
 	dial := errors.As(err, &op) && op.Op == "dial"
 	switch {
 	case err == nil:

@@ -24,6 +24,8 @@ func TestClassify(t *testing.T) {
 		{"429", linkerd, http(429), Success},
 		{"unified 429", unified, http(429), RateOnly},
 		{"unified 500", unified, http(500), Failure},
+		{"unified 500 with RESOURCE_EXHAUSTED", unified, Result{Status: 500, GRPCStatus: 8}, Failure},
+		{"unified 429 with UNAVAILABLE", unified, Result{Status: 429, GRPCStatus: 14}, Failure},
 		{"own 404", own, http(404), Failure},
 		{"own 401", own, http(401), RateOnly},
 		{"own 503", own, http(503), Success},

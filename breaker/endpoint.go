@@ -7,8 +7,6 @@ import (
 	"time"
 )
 
-const never = time.Duration(math.MaxInt64)
-
 // An Endpoint is one breaker: an address, and what is known about it. It
 // belongs to one Group.
 type Endpoint struct {

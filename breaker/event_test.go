@@ -60,7 +60,10 @@ func TestStates(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("states:\n%+v\nwant:\n%+v", got, want)
 	}
-	r.call(0, bad, 1)
+	r.call(0, bad, 1) // the probe
+	if got := r.g.States()[0].Failures; got != 8 {
+		t.Errorf("%d failures in a row after a failed probe, want 8", got)
+	}
 	r.now = 4500 * time.Millisecond
 	r.call(0, good, 1)
 	s := r.g.States()[0]

@@ -59,7 +59,7 @@ func NewGroup(cfg Config, opts Options) *Group {
 	}
 	g.setPolicy(newPolicy(cfg))
 	g.swept = g.clock()
-	g.interval = g.swept + g.cfg.SweepInterval
+	g.interval = plus(g.swept, g.cfg.SweepInterval)
 	return g
 }
 
@@ -131,7 +131,7 @@ func (g *Group) Update(cfg Config) {
 	now := g.clock()
 	g.setPolicy(p)
 	if old.SweepInterval != p.SweepInterval {
-		g.interval = now + p.SweepInterval
+		g.interval = plus(now, p.SweepInterval)
 	}
 	restart := !reflect.DeepEqual(old.Detectors, p.Detectors) ||
 		!reflect.DeepEqual(old.Classification, p.Classification)
@@ -163,11 +163,11 @@ func (g *Group) Update(cfg Config) {
 func (g *Group) reschedule(e *Endpoint) {
 	switch stateOf(e.word.Load()) {
 	case Open:
-		e.until = min(e.until, e.since+g.cfg.Recovery.Max)
+		e.until = min(e.until, plus(e.since, g.cfg.Recovery.Max))
 		e.due.Store(int64(g.due(e.until)))
 	case HalfOpen:
 		e.next = min(e.next, g.cfg.Recovery.Max)
-		e.due.Store(int64(g.due(e.until + e.next)))
+		e.due.Store(int64(g.due(plus(e.until, e.next))))
 	case Closed, gone:
 	}
 }

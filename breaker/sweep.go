@@ -24,9 +24,9 @@ func (g *Group) Sweep(now time.Duration) {
 		return
 	}
 	// A late sweep does not make up for those that were missed.
-	g.interval += g.cfg.SweepInterval
+	g.interval = plus(g.interval, g.cfg.SweepInterval)
 	if g.interval <= now {
-		g.interval = now + g.cfg.SweepInterval
+		g.interval = plus(now, g.cfg.SweepInterval)
 	}
 	if g.cfg.Recovery.Mode == Timed {
 		g.readmit(now)
@@ -75,9 +75,9 @@ func (g *Group) nextHung(e *Endpoint, age time.Duration) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if oldest, any := e.det.calls.oldest(); any && oldest != e.det.calls.told {
-		return oldest + age
+		return plus(oldest, age)
 	}
-	return g.swept + age
+	return plus(g.swept, age)
 }
 
 // checkHung trips HungCalls. A detection that comes to nothing is told once for

@@ -63,7 +63,8 @@ func (g *Group) eject(e *Endpoint, now time.Duration, f finding) {
 	e.reason, e.detail, e.opened = f.reason, f.detail, now
 	e.trips++
 	g.ejected++
-	g.enter(e, now, Open, g.due(now+e.pause), now+e.pause)
+	until := plus(now, e.pause)
+	g.enter(e, now, Open, g.due(until), until)
 	ev.From, ev.To, ev.Until = Closed, Open, e.until
 	if g.ejected == len(g.endpoints) {
 		ev.Detail += "; no endpoint is left"
@@ -155,8 +156,8 @@ func (g *Group) admit(e *Endpoint, now time.Duration) (Permit, bool) {
 func (g *Group) probe(e *Endpoint, now time.Duration) Permit {
 	r := &g.cfg.Recovery
 	e.next = r.backoff(e.attempt+1, e.pause, g.random)
-	deadline := now + r.ProbeTimeout
-	g.enter(e, now, HalfOpen, deadline+e.next, deadline)
+	deadline := plus(now, r.ProbeTimeout)
+	g.enter(e, now, HalfOpen, plus(deadline, e.next), deadline)
 	g.emit(Event{
 		At: now, Endpoint: e.name, From: Open, To: HalfOpen, Reason: ProbeStarted, Until: deadline,
 		Detail: fmt.Sprintf("back-off of %v over, probe %d", round(e.pause), e.attempt+1),
@@ -203,7 +204,7 @@ func (g *Group) expire(e *Endpoint, now time.Duration) {
 func (g *Group) reopen(e *Endpoint, now, from time.Duration, why Reason, detail string) {
 	e.attempt++
 	e.pause = e.next
-	until := from + e.pause
+	until := plus(from, e.pause)
 	g.enter(e, now, Open, g.due(until), until)
 	g.emit(Event{
 		At: now, Endpoint: e.name, From: HalfOpen, To: Open, Reason: why, Until: until,
