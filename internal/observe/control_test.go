@@ -216,7 +216,7 @@ func TestReportsOfControl(t *testing.T) {
 	if e := <-seen; e.Client != want || e.Event.GetDetail() != "7 failures in a row" {
 		t.Errorf("the event is %+v", e)
 	}
-	if got := reports.Breakers(); len(got) != 1 || got[0].Client != want || len(got[0].Clusters) != 1 {
+	if got := reports.Breakers(); len(got) != 1 || got[0].Client != want || len(got[0].Clusters) != 1 || !got[0].Off[fakecontrol.Cluster] {
 		t.Errorf("the breakers are %+v", got)
 	}
 	if err := stream.Send(&reportv1.Report{Events: []*reportv1.Event{fakecontrol.Opening(now)}}); err != nil {

@@ -25,6 +25,7 @@ const (
 	Closed   State = "closed"
 	Open     State = "open"
 	HalfOpen State = "half-open"
+	Off      State = "off"     // the service has no breaker: nothing keeps it out
 	Unknown  State = "unknown" // of a proxy that is newer than we are
 )
 
@@ -86,6 +87,9 @@ type List struct {
 type Report struct {
 	Client   Client
 	Clusters []*reportv1.ClusterState
+	// Off has the clusters, by name, whose service has no breaker. Proxies
+	// report their endpoints all the same, as closed.
+	Off map[string]bool
 }
 
 // Filter picks breakers and events. Empty fields pick all.
@@ -109,7 +113,11 @@ func ListOf(at time.Time, reports []Report, f Filter) List {
 				continue
 			}
 			for _, e := range c.GetEndpoints() {
-				out.Breakers = append(out.Breakers, breaker(r.Client, service, c, e))
+				b := breaker(r.Client, service, c, e)
+				if b.State == Closed && r.Off[c.GetCluster()] {
+					b.State = Off
+				}
+				out.Breakers = append(out.Breakers, b)
 			}
 		}
 	}

@@ -74,13 +74,24 @@ slow-cooker-2   custom         10.0.0.1:80               half-open   late       
 slow-cooker-1   bb.demo:8080   bad-1 (127.0.1.2:8080)    open        7 failures in a row, the last a 500          7            3.2s       50%
 slow-cooker-1   bb.demo:8080   good-1 (127.0.1.3:8080)   closed      -                                            0               -       50%
 `},
-		"another service": {two, Filter{Service: "aa"}, Style{}, "\nNo breakers: no proxy has called a service that has one.\n"},
+		"another service": {two, Filter{Service: "aa"}, Style{}, "\nNo breakers: no proxy has called a service yet.\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(strings.TrimPrefix(tc.want, "\n"), text(t, ListOf(now, tc.reports, tc.filter), tc.style)); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// A service without a breaker is not shown as one whose breaker is closed; an
+// endpoint that is still kept out is shown as that.
+func TestOff(t *testing.T) {
+	r := state(tripped())
+	r[0].Off = map[string]bool{bb: true}
+	got := ListOf(now, r, Filter{})
+	if got.Breakers[0].State != Open || got.Breakers[1].State != Off {
+		t.Errorf("states %s and %s, want open and off", got.Breakers[0].State, got.Breakers[1].State)
 	}
 }
 

@@ -31,7 +31,7 @@ func (s Style) state(st State, text string) string {
 		return "\x1b[33m" + text + "\x1b[0m"
 	case Closed:
 		return "\x1b[32m" + text + "\x1b[0m"
-	case Unknown:
+	case Off, Unknown:
 	}
 	return text
 }
@@ -89,7 +89,7 @@ type cell struct {
 // WriteTable writes the breakers as a table, or a sentence when there are none.
 func (l List) WriteTable(w io.Writer, s Style) error {
 	if len(l.Breakers) == 0 {
-		lines := [][]cell{{{text: "No breakers: no proxy has called a service that has one."}}}
+		lines := [][]cell{{{text: "No breakers: no proxy has called a service yet."}}}
 		return writeLines(w, lines, []int{0}, s)
 	}
 	lines := [][]cell{{
@@ -123,7 +123,7 @@ func (l List) WriteTable(w io.Writer, s Style) error {
 }
 
 func (b Breaker) cause() string {
-	if b.State == Closed || b.Cause == "" {
+	if b.State == Closed || b.State == Off || b.Cause == "" {
 		return "-"
 	}
 	return b.Cause

@@ -87,7 +87,9 @@ func (t *target) parse(body []byte, contentType string, limit int) ([]sample, er
 			key, _, v := p.Series()
 			sm := sample{key: key, value: v, counter: counter && bytes.HasPrefix(key, family)}
 			if _, known := t.series[string(key)]; !known {
-				p.Labels(&sm.labels)
+				var own labels.Labels // here, so that known series cost no allocation
+				p.Labels(&own)
+				sm.labels = own
 			}
 			t.samples = append(t.samples, sm)
 		case textparse.EntryHelp, textparse.EntryUnit, textparse.EntryComment, textparse.EntryHistogram, textparse.EntryInvalid:

@@ -158,8 +158,15 @@ func (s *Scraper) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
 	tick := time.NewTicker(s.cfg.Interval)
 	defer tick.Stop()
+	slow := false
 	for {
-		s.Round(ctx, time.Now())
+		began := time.Now()
+		s.Round(ctx, began)
+		// A round that takes too long leaves out the ones that it overlaps.
+		if took := time.Since(began); (took > s.cfg.Interval) != slow && ctx.Err() == nil {
+			slow = !slow
+			s.cfg.Logger.Warn("scrape rounds take longer than the interval", "now", slow, "took", took, "interval", s.cfg.Interval, "targets", len(s.targets))
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
