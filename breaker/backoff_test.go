@@ -54,6 +54,15 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestBackoffNeverOverflows(t *testing.T) {
+	none := Recovery{Max: time.Second}
+	if got := none.backoff(math.MaxUint32, 0, func() float64 { return 0 }); got != 0 {
+		t.Errorf("back-off without a least is %v", got)
+	}
+	// What came before may be less than Min after an Update.
+	finagle := Linkerd1().Recovery
+	if got := finagle.backoff(1, time.Second, func() float64 { return 1 }); got != 15*time.Second {
+		t.Errorf("back-off after 1s is %v, want 3 x 5s", got)
+	}
 	for kind := Exponential; kind <= Decorrelated; kind++ {
 		r := Recovery{Backoff: kind, Min: time.Hour, Max: math.MaxInt64, Jitter: 100}
 		for _, i := range []uint32{0, 1, 40, 63, 64, 2000, math.MaxUint32} {
