@@ -84,6 +84,8 @@ It reads the configuration that you have, on one machine or many.`,
 		newEventsCommand(),
 		newAnnotateCommand(),
 		newBenchCommand(),
+		newDemoCommand(),
+		newUpCommand(),
 		newAppCommand(),
 		newVersionCommand(),
 	)

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"net/netip"
 )
 
@@ -54,4 +55,38 @@ func (in *instance) describe() Instance {
 		d.PIDs = append(d.PIDs, in.sidecar.pid)
 	}
 	return d
+}
+
+// AwaitReady waits until every instance that the manifests ask for has been
+// ready, or cannot become ready by itself, and returns false if ctx ends before.
+func (m *Mesh) AwaitReady(ctx context.Context) bool {
+	for {
+		if m.settled() {
+			return true
+		}
+		if !sleep(ctx, eagerPeriod) {
+			return false
+		}
+	}
+}
+
+// settled tells whether the loop has looked at the manifests and nothing that
+// it has started is still on its way up.
+func (m *Mesh) settled() bool {
+	if !m.planned.Load() {
+		return false
+	}
+	for _, in := range m.list() {
+		in.mu.Lock()
+		onItsWay := in.phase == starting && in.reason == ""
+		for _, s := range in.programs {
+			// A program that has ended is its own matter: it is told of.
+			onItsWay = onItsWay && (s.running || s.starts == 0)
+		}
+		in.mu.Unlock()
+		if onItsWay {
+			return false
+		}
+	}
+	return true
 }

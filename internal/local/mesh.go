@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -93,6 +94,7 @@ type Mesh struct {
 	knobs     int
 	running   sync.WaitGroup
 
+	planned   atomic.Bool // the manifests have been looked at
 	mu        sync.Mutex
 	instances []*instance // in the order of their start
 }
@@ -225,6 +227,7 @@ func (m *Mesh) reconcile(ctx context.Context) {
 			m.carryOut(ctx, world, nil, rollout(nil, members))
 		}
 	}
+	m.planned.Store(true)
 	m.publish()
 }
 

@@ -56,7 +56,7 @@ func newRig(t *testing.T, manifest string, change func(*Config)) *rig {
 		Worlds: r, Publish: r.publish, XDSAddress: "127.0.0.1:1",
 		ProxyPath: self, RecloserPath: self, State: state,
 		Settle: time.Millisecond, HurryTime: 2 * time.Second,
-		Output: r, Notify: r.notify, Environ: os.Environ(), Logger: slog.New(slog.DiscardHandler),
+		Output: r, Notify: r.notify, Environ: append(os.Environ(), "GORACE=atexit_sleep_ms=0"), Logger: slog.New(slog.DiscardHandler),
 	}
 	if change != nil {
 		change(&cfg)
