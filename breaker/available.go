@@ -73,8 +73,10 @@ func (g *Group) NextAvailable(now time.Duration) (time.Duration, bool) {
 	return max(first, now), true
 }
 
-// NextProbe is the earliest instant at which an open endpoint will admit a
-// probe, also while others are closed. false: none waits for one.
+// NextProbe is the earliest instant at which an endpoint that is not closed will
+// admit a probe, also while others are closed; for one whose probe is out, when
+// the next may go if this one is lost. It may have passed. false: none waits
+// for a probe, as always with Timed recovery.
 func (g *Group) NextProbe() (time.Duration, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

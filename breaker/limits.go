@@ -56,8 +56,8 @@ func (c LimitsConfig) Validate() error {
 	return nil
 }
 
-// Limits counts what is in flight. Each Try that gives true must be followed by
-// one Release. Nothing allocates or locks.
+// Limits counts what is in flight. Each Try that gives true, and each Add, must
+// be followed by one Release. Nothing allocates or locks.
 type Limits struct {
 	cfg       atomic.Pointer[LimitsConfig]
 	endpoints atomic.Uint32
@@ -87,10 +87,11 @@ func (l *Limits) TryConnection() bool {
 }
 
 // AddConnection counts a connection whatever the limit says: for the one that
-// each endpoint may have in any case.
+// each endpoint may have in any case (Envoy's rule, so that no endpoint starves
+// while others hold the limit).
 func (l *Limits) AddConnection() { l.connections.now.Add(1) }
 
-// ReleaseConnection ends what TryConnection began.
+// ReleaseConnection ends what TryConnection or AddConnection began.
 func (l *Limits) ReleaseConnection() { l.connections.release() }
 
 // TryPending counts one waiting request if there is room.

@@ -148,3 +148,22 @@ func TestLimitsConcurrently(t *testing.T) {
 		t.Errorf("%d at a time, %d left", most.Load(), l.InFlight().Requests)
 	}
 }
+
+// The one connection that an endpoint may have in any case is counted, but not
+// refused.
+func TestAddConnection(t *testing.T) {
+	l := NewLimits(LimitsConfig{MaxConnections: 1})
+	l.AddConnection()
+	l.AddConnection()
+	if l.TryConnection() || l.InFlight().Connections != 2 {
+		t.Errorf("in flight: %+v", l.InFlight())
+	}
+	l.ReleaseConnection()
+	if l.TryConnection() {
+		t.Error("room at the limit")
+	}
+	l.ReleaseConnection()
+	if !l.TryConnection() {
+		t.Error("no room under the limit")
+	}
+}

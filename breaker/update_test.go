@@ -269,3 +269,32 @@ func TestUpdateOfTheSweepInterval(t *testing.T) {
 		t.Errorf("next sweep at %v, want 3s", got)
 	}
 }
+
+func TestNextProbe(t *testing.T) {
+	cfg := guarded(Guards{})
+	r := newRig(t, cfg, 3)
+	if at, ok := r.g.NextProbe(); ok {
+		t.Errorf("a probe at %v of closed endpoints", at)
+	}
+	want := func(at time.Duration) {
+		t.Helper()
+		if got, ok := r.g.NextProbe(); !ok || got != at {
+			t.Errorf("next probe at %v, want %v", got, at)
+		}
+	}
+	r.call(0, bad, 1)
+	r.now = 500 * time.Millisecond
+	r.call(1, bad, 1)
+	want(time.Second)
+	r.now = time.Second
+	r.acquire(0)
+	want(1500 * time.Millisecond)
+	r.now = 1500 * time.Millisecond
+	r.call(1, good, 1)
+	want(8 * time.Second) // if the probe that is out is lost
+	cfg.Recovery.Mode = Timed
+	r.g.Update(cfg)
+	if at, ok := r.g.NextProbe(); ok {
+		t.Errorf("a probe at %v with timed recovery", at)
+	}
+}
