@@ -114,14 +114,16 @@ func TestAccessLogFlushesOnceASecondAndAtTheEnd(t *testing.T) {
 		if out.String() != "" {
 			t.Error("a line was written at once")
 		}
-		time.Sleep(logFlushEvery) // of the bubble's clock
+		time.Sleep(logFlushEvery) //nolint:forbidigo // the bubble's clock
 		synctest.Wait()
 		if n := strings.Count(out.String(), "\n"); n != 1 {
 			t.Errorf("%d lines after a second, want 1", n)
 		}
 		l.Log(entry())
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 		if n := strings.Count(out.String(), "\n"); n != 2 {
 			t.Errorf("%d lines at the end, want 2", n)
 		}

@@ -47,7 +47,7 @@ type sample struct {
 	buckets    map[float64]uint64
 }
 
-func (s *series) sample(d *Descriptor, labels []string, values []string) *sample {
+func (s *series) sample(d *Descriptor, labels, values []string) *sample {
 	key := d.Name + "\x00" + strings.Join(values, "\x00")
 	if have := s.index[key]; have != nil {
 		return have

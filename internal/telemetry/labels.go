@@ -9,8 +9,6 @@ const (
 	Outbound Direction = iota
 	// Inbound is a call that the workload receives.
 	Inbound
-
-	directions
 )
 
 // String gives the value of the label "direction".

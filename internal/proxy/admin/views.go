@@ -18,7 +18,6 @@ import (
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/journal"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
-	"github.com/reclosermesh/recloser/internal/proxy/xds"
 )
 
 // Cluster is one element of /clusters and /breakers?format=json.
@@ -160,7 +159,7 @@ func (s *Server) configDump(w http.ResponseWriter, _ *http.Request) {
 			}
 			byName[name] = text
 		}
-		dump[xds.Type(t).String()] = byName
+		dump[t.String()] = byName
 	}
 	writeJSON(w, dump)
 }

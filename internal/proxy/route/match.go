@@ -10,10 +10,8 @@ import (
 )
 
 func splitPath(target []byte) (path, query []byte) {
-	if i := bytes.IndexByte(target, '?'); i >= 0 {
-		return target[:i], target[i+1:]
-	}
-	return target, nil
+	path, query, _ = bytes.Cut(target, []byte{'?'})
+	return path, query
 }
 
 type pathMatcher struct {

@@ -150,16 +150,17 @@ func (p *problems) header(at string, h *routev3.HeaderMatcher) route.HeaderMatch
 		out.Invert = out.Invert == s.PresentMatch // present_match: false asks for absence
 	case *routev3.HeaderMatcher_RangeMatch:
 		v.Kind, v.Low, v.High = route.ValueRange, s.RangeMatch.GetStart(), s.RangeMatch.GetEnd()
+	// Istio still sends the forms below, which Envoy deprecated for string_match.
 	case *routev3.HeaderMatcher_ExactMatch:
-		v.Kind, v.Value = route.ValueExact, s.ExactMatch
+		v.Kind, v.Value = route.ValueExact, s.ExactMatch //nolint:staticcheck // see above
 	case *routev3.HeaderMatcher_PrefixMatch:
-		v.Kind, v.Value = route.ValuePrefix, s.PrefixMatch
+		v.Kind, v.Value = route.ValuePrefix, s.PrefixMatch //nolint:staticcheck // see above
 	case *routev3.HeaderMatcher_SuffixMatch:
-		v.Kind, v.Value = route.ValueSuffix, s.SuffixMatch
+		v.Kind, v.Value = route.ValueSuffix, s.SuffixMatch //nolint:staticcheck // see above
 	case *routev3.HeaderMatcher_ContainsMatch:
-		v.Kind, v.Value = route.ValueContains, s.ContainsMatch
+		v.Kind, v.Value = route.ValueContains, s.ContainsMatch //nolint:staticcheck // see above
 	case *routev3.HeaderMatcher_SafeRegexMatch:
-		v.Kind, v.Value = route.ValueRegex, s.SafeRegexMatch.GetRegex()
+		v.Kind, v.Value = route.ValueRegex, s.SafeRegexMatch.GetRegex() //nolint:staticcheck // see above
 	}
 	return out
 }

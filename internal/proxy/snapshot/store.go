@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,10 +115,7 @@ func (s *Store) Resources() map[xds.Type]map[string]proto.Message {
 	defer s.mu.Unlock()
 	copied := make(map[xds.Type]map[string]proto.Message, len(s.raw))
 	for t, resources := range s.raw {
-		copied[t] = make(map[string]proto.Message, len(resources))
-		for name, m := range resources {
-			copied[t][name] = m
-		}
+		copied[t] = maps.Clone(resources)
 	}
 	return copied
 }

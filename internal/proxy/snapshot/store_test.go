@@ -322,7 +322,7 @@ func TestIdleHostsAreUnsubscribed(t *testing.T) {
 			<-got
 		}
 		for range 4 {
-			time.Sleep(40 * time.Second) // of the bubble's clock
+			time.Sleep(40 * time.Second) //nolint:forbidigo // the bubble's clock
 			r.goesTo(l, "busy")
 		}
 		synctest.Wait()
@@ -337,7 +337,9 @@ func TestIdleHostsAreUnsubscribed(t *testing.T) {
 			t.Errorf("%d live clusters", n)
 		}
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 }
 

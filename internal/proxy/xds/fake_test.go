@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -71,7 +72,7 @@ func (f *fakeADS) DeltaAggregatedResources(s discoveryv3.AggregatedDiscoveryServ
 func (f *fakeADS) Stream(s grpc.BidiStreamingServer[reportv1.Report, reportv1.Ack]) error {
 	for {
 		r, err := s.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -27,7 +27,7 @@ import (
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 
-	_ "github.com/reclosermesh/recloser/api/breaker/v1"
+	_ "github.com/reclosermesh/recloser/api/breaker/v1" // as above
 	"github.com/reclosermesh/recloser/internal/proxy/domains"
 )
 
