@@ -12,17 +12,17 @@ func (g *Group) Panicking() bool { return g.panicking.Load() }
 
 // checkPanic starts or ends panic.
 func (g *Group) checkPanic(now time.Duration) {
-	hosts := len(g.endpoints)
+	all := len(g.endpoints)
 	threshold := g.cfg.Guards.PanicThreshold
-	share := 100 * float64(hosts-g.ejected) / float64(max(hosts, 1))
-	panics := hosts > 0 && g.ejected > 0 && share < threshold
+	share := 100 * float64(all-g.ejected) / float64(max(all, 1))
+	panics := all > 0 && g.ejected > 0 && share < threshold
 	if panics == g.panicking.Load() {
 		return
 	}
 	g.panicking.Store(panics)
 	ev := Event{
 		At: now, Kind: Panic, Reason: PanicEnded,
-		Detail: fmt.Sprintf("%d of %d endpoints are ready, threshold %g%%", hosts-g.ejected, hosts, threshold),
+		Detail: fmt.Sprintf("%d of %d endpoints are ready, threshold %g%%", all-g.ejected, all, threshold),
 	}
 	if panics {
 		ev.Reason = PanicStarted

@@ -98,7 +98,7 @@ type SuccessRateOutlier struct {
 
 // FailurePercentage trips at a sweep for each endpoint that failed Threshold
 // percent or more of its requests in the interval just finished; volume and
-// hosts as for SuccessRateOutlier. (Envoy's failure_percentage.)
+// number of endpoints as for SuccessRateOutlier. (Envoy's failure_percentage.)
 type FailurePercentage struct {
 	Threshold     float64 // percent, more than 0, to 100; Envoy's default 85
 	MinHosts      uint32

@@ -96,8 +96,8 @@ type Event struct {
 	// its ejection time is over (Timed); of a HalfOpen one, when its probe is
 	// given up. 0 otherwise.
 	Until time.Duration
-	// Ejected of Hosts endpoints are not closed, after the event.
-	Ejected, Hosts int
+	// Ejected of Endpoints are not closed, after the event.
+	Ejected, Endpoints int
 	// Last are the endpoint's last requests before the event, oldest first.
 	Last []Record
 }

@@ -25,7 +25,7 @@ func TestEventHasTheLastRequests(t *testing.T) {
 		t.Errorf("last is %+v, want %+v", got, want)
 	}
 	if ev.Seq != 1 || ev.At != r.now || ev.Endpoint != "a" || ev.From != Closed || ev.To != Open ||
-		ev.Reason != ConsecutiveFailures || ev.Until != r.now+time.Second || ev.Ejected != 1 || ev.Hosts != 2 {
+		ev.Reason != ConsecutiveFailures || ev.Until != r.now+time.Second || ev.Ejected != 1 || ev.Endpoints != 2 {
 		t.Errorf("event: %+v", ev)
 	}
 	r.now += time.Second

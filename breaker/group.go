@@ -186,7 +186,7 @@ func (g *Group) emit(ev Event, e *Endpoint) {
 	if g.onEvent == nil {
 		return
 	}
-	ev.Seq, ev.Ejected, ev.Hosts = g.seq, g.ejected, len(g.endpoints)
+	ev.Seq, ev.Ejected, ev.Endpoints = g.seq, g.ejected, len(g.endpoints)
 	if e != nil {
 		e.mu.Lock()
 		ev.Last = e.last.records()

@@ -68,7 +68,7 @@ func TestRefusalSaysWhy(t *testing.T) {
 	r := newRig(t, guarded(Guards{MaxEjectionPercent: new(uint32(10))}), 9)
 	r.call(0, bad, 1)
 	ev := r.last()
-	if ev.Kind != Refused || ev.From != Closed || ev.To != Closed || ev.Ejected != 0 || ev.Hosts != 9 {
+	if ev.Kind != Refused || ev.From != Closed || ev.To != Closed || ev.Ejected != 0 || ev.Endpoints != 9 {
 		t.Errorf("event: %+v", ev)
 	}
 	if want := "1 failures in a row, limit 1; refused: 1 of 9 endpoints would be out (11.1%), limit 10%"; ev.Detail != want {

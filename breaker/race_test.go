@@ -34,8 +34,8 @@ func TestConcurrently(t *testing.T) {
 			t.Errorf("%s: from %v, was %v", ev.Endpoint, ev.From, state[ev.Endpoint])
 		}
 		state[ev.Endpoint] = ev.To
-		if 2*ev.Ejected > ev.Hosts {
-			t.Errorf("%d of %d are out", ev.Ejected, ev.Hosts)
+		if 2*ev.Ejected > ev.Endpoints {
+			t.Errorf("%d of %d are out", ev.Ejected, ev.Endpoints)
 		}
 	}})
 	const endpoints, callers, calls = 6, 4, 3000

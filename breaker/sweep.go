@@ -155,14 +155,14 @@ func (g *Group) compare(now time.Duration) {
 }
 
 // enough gives the samples with the volume, none if these are too few.
-func enough(samples []sample, hosts, volume uint32) []sample {
+func enough(samples []sample, least, volume uint32) []sample {
 	var out []sample
 	for _, s := range samples {
 		if s.all >= volume {
 			out = append(out, s)
 		}
 	}
-	if len(out) < int(hosts) {
+	if len(out) < int(least) {
 		return nil
 	}
 	return out

@@ -75,13 +75,13 @@ func (g *Group) eject(e *Endpoint, now time.Duration, f finding) {
 
 // refusal is why the guards forbid one more ejection; "" if they do not.
 func (g *Group) refusal() string {
-	hosts, after := len(g.endpoints), g.ejected+1
+	all, after := len(g.endpoints), g.ejected+1
 	if g.overShare(after) {
 		return fmt.Sprintf("%d of %d endpoints would be out (%.1f%%), limit %d%%",
-			after, hosts, 100*float64(after)/float64(hosts), *g.cfg.Guards.MaxEjectionPercent)
+			after, all, 100*float64(after)/float64(all), *g.cfg.Guards.MaxEjectionPercent)
 	}
 	if !g.mayEject(after) {
-		return fmt.Sprintf("%d endpoints would stay, at least %d must", hosts-after, g.cfg.Guards.MinReady)
+		return fmt.Sprintf("%d endpoints would stay, at least %d must", all-after, g.cfg.Guards.MinReady)
 	}
 	return ""
 }

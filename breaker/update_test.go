@@ -148,7 +148,7 @@ func TestRemove(t *testing.T) {
 	r.now = time.Second
 	probe := r.acquire(1)
 	r.g.Remove(r.e[1])
-	if ev := r.last(); ev.Reason != EndpointRemoved || ev.From != HalfOpen || ev.To != Closed || ev.Ejected != 0 || ev.Hosts != 1 {
+	if ev := r.last(); ev.Reason != EndpointRemoved || ev.From != HalfOpen || ev.To != Closed || ev.Ejected != 0 || ev.Endpoints != 1 {
 		t.Errorf("event: %+v", ev)
 	}
 	probe.Done(r.now, good)
