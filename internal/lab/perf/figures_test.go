@@ -54,7 +54,7 @@ func TestGroupUsage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := usage{cpu: 1530 * time.Millisecond, memory: Memory{Private: 31 * 1024, RSS: 3000 * 1024}}
+	want := usage{cpu: 1530 * time.Millisecond, memory: Memory{Private: 20 * 1024, RSS: 3000 * 1024}}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -15,9 +15,10 @@ import (
 
 // Memory is what a process and its children hold, in bytes.
 type Memory struct {
-	// Private is what would be given back if the process ended: pages that it
-	// shares with no other. RSS counts shared pages as well, program text and
-	// libraries among them.
+	// Private is what the process has written and shares with no other: what
+	// one more process of the program costs. RSS counts all that is resident,
+	// program text and libraries among them, which are in memory once however
+	// many processes there are.
 	Private int64 `json:"private"`
 	RSS     int64 `json:"rss"`
 }
@@ -122,7 +123,7 @@ func parseRollup(b []byte) (Memory, error) {
 		switch f[0] {
 		case "Rss:":
 			m.RSS += kb * 1024
-		case "Private_Clean:", "Private_Dirty:":
+		case "Private_Dirty:":
 			m.Private += kb * 1024
 		}
 	}
