@@ -160,6 +160,10 @@ func (c *conn) end() {
 	if c.isGone() {
 		return
 	}
+	if c.x.torn {
+		c.down.Abort()
+		return
+	}
 	c.down.Resume()
 	if u := c.x.upload; u != nil {
 		c.release(&u.buf)

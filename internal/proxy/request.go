@@ -42,6 +42,8 @@ type exchange struct {
 	headAt     time.Duration // when the endpoint's head came; 0: it did not
 	headSent   bool          // an answer has begun
 	closing    bool          // the downstream connection ends after this
+	untilClose bool          // the caller takes the connection's end for the answer's
+	torn       bool          // the answer is not complete, and only RST can say so
 	received   int64         // bytes of the request's body
 	sent       int64         // bytes of the answer's body
 	failure    error         // of the upstream transport
@@ -154,6 +156,7 @@ func (c *conn) forward() (again bool) {
 	}
 	x.reason = why
 	x.closing = true
+	x.torn = x.untilClose
 	return c.finish()
 }
 
@@ -198,7 +201,7 @@ func (c *conn) connect(fresh bool) telemetry.Reason {
 	if fresh {
 		x.conn, err = x.endpoint.GetNew(deadline)
 	} else {
-		x.conn, err = x.endpoint.Get(c.srv.clock(), deadline, !c.repeatable(), c.gone)
+		x.conn, err = x.endpoint.Get(c.srv.clock(), deadline, !c.repeatable() || !x.whole, c.gone)
 	}
 	if err != nil {
 		x.failure = err

@@ -98,13 +98,20 @@ func (c *conn) responseHead() (n, w int, why telemetry.Reason) {
 	}
 }
 
-// checkSwitch refuses a 101 that nobody asked for.
+// checkSwitch refuses a 101 that nobody asked for, and one before the end of
+// the request's body: two parties would read from the caller.
 func (c *conn) checkSwitch() telemetry.Reason {
-	if c.resp.Status == 101 && c.req.Upgrade == nil {
+	switch {
+	case c.resp.Status != 101:
+		return telemetry.ViaUpstream
+	case c.req.Upgrade == nil:
 		c.x.detail = "101 without a request to upgrade"
-		return telemetry.UpstreamProtocol
+	case !c.x.upload.received():
+		c.x.detail = "101 before the end of the request"
+	default:
+		return telemetry.ViaUpstream
 	}
-	return telemetry.ViaUpstream
+	return telemetry.UpstreamProtocol
 }
 
 func (c *conn) upstreamBroken(err error) telemetry.Reason {
@@ -175,9 +182,8 @@ func (c *conn) responseBody(here []byte) telemetry.Reason {
 	x := &c.x
 	old := c.req.Minor == 0
 	body := c.resp.Body
-	if body.Kind == http1.BodyUntilClose || body.Kind == http1.BodyChunked && old {
-		x.closing = true
-	}
+	x.untilClose = body.Kind == http1.BodyUntilClose || body.Kind == http1.BodyChunked && old
+	x.closing = x.closing || x.untilClose
 	x.closing = x.closing || c.srv.draining.Load()
 	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{Close: x.closing, HTTP10: old})
 	switch body.Kind {

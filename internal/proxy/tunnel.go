@@ -14,6 +14,14 @@ import (
 func (c *conn) tunnel(here []byte) telemetry.Reason {
 	x := &c.x
 	c.endWatch()
+	if u := x.upload; u != nil {
+		if !c.endUpload() {
+			return c.lost(u.failure)
+		}
+		c.r, c.w = 0, copy(c.in.b, u.left)
+		c.release(&u.buf)
+		x.upload = nil
+	}
 	c.settle(c.verdict())
 	x.closing = true
 	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{})

@@ -156,6 +156,16 @@ func (c *Conn) Linger(d time.Duration, scratch []byte, limit int) {
 	}
 }
 
+// Abort ends the connection by RST, for an answer whose end is that of its
+// connection and that is not complete: an orderly close would make it look as
+// if it were.
+func (c *Conn) Abort() {
+	if l, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = l.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
 // Broken tells, without waiting or consuming, whether the peer has closed its
 // side or the connection has failed.
 func (c *Conn) Broken() bool {
