@@ -22,7 +22,7 @@ func newEventsCommand() *cobra.Command {
 		Short: "Show when breakers opened and closed, and why",
 		Long: `Shows the events of breakers that the control plane keeps: when, whose breaker,
 which endpoint, from which state to which, and the cause in words. With -o wide
-each event is followed by the last requests before it.
+each opening is followed by the last requests before it.
 
 With -f it goes on with what comes, until it is interrupted or the control
 plane ends.`,
@@ -78,26 +78,59 @@ func eventPrinter(cmd *cobra.Command, f breakers.Filter, output string, follow b
 		W: out, Wide: output == "wide", Location: time.Local,
 		Style: breakers.Style{Namespace: f.Namespace, Color: colored(out)},
 	}
-	headed := false
-	return func(l breakers.Line) error {
-		if !headed && (l.Event != nil || l.Lost > 0) {
-			headed = true
-			if err := w.Header(); err != nil {
-				return err
-			}
-		}
-		switch {
-		case l.Event != nil:
-			return w.Event(*l.Event)
-		case l.Lost > 0:
-			return w.Lost(l.Lost)
-		case l.End != "" && follow:
-			_, err := fmt.Fprintln(cmd.ErrOrStderr(), "recloser:", l.End)
-			return err
-		case l.End != "" && !headed:
-			_, err := fmt.Fprintln(cmd.ErrOrStderr(), "No events: no breaker has moved.")
-			return err
-		}
+	p := &eventTable{cmd: cmd, w: w, follow: follow}
+	return p.line
+}
+
+// eventTable writes a stream as a table. What is not followed is kept until it
+// is whole, so that all its columns align.
+type eventTable struct {
+	cmd    *cobra.Command
+	w      *breakers.EventWriter
+	follow bool
+	headed bool
+	kept   []breakers.Line
+}
+
+func (p *eventTable) line(l breakers.Line) error {
+	if l.End == "" && !p.follow {
+		p.kept = append(p.kept, l)
 		return nil
 	}
+	for _, k := range p.kept {
+		if k.Event != nil {
+			p.w.Fit(*k.Event)
+		}
+	}
+	for _, k := range append(p.kept, l) {
+		if err := p.write(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *eventTable) write(l breakers.Line) error {
+	if !p.headed && l.End == "" {
+		p.headed = true
+		if l.Event != nil {
+			p.w.Fit(*l.Event)
+		}
+		if err := p.w.Header(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case l.Event != nil:
+		return p.w.Event(*l.Event)
+	case l.Lost > 0:
+		return p.w.Lost(l.Lost)
+	case p.follow:
+		_, err := fmt.Fprintln(p.cmd.ErrOrStderr(), "recloser:", l.End)
+		return err
+	case !p.headed:
+		_, err := fmt.Fprintln(p.cmd.ErrOrStderr(), "No events: no breaker has moved.")
+		return err
+	}
+	return nil
 }

@@ -242,3 +242,23 @@ func FuzzServiceOf(f *testing.F) {
 		}
 	})
 }
+
+// What is known beforehand makes the header fit too.
+func TestFit(t *testing.T) {
+	e := opening()
+	e.Cluster = "outbound|8080||a-service-with-a-long-name.a-namespace-too.svc.cluster.local"
+	ev, _ := EventOf(client("slow-cooker-1"), e, Filter{})
+	var b strings.Builder
+	w := &EventWriter{W: &b}
+	w.Fit(ev)
+	if err := w.Header(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Event(ev); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	if at := strings.Index(lines[0], "CAUSE"); at != strings.Index(lines[1], "7 failures") {
+		t.Errorf("the columns do not align:\n%s", &b)
+	}
+}

@@ -224,7 +224,7 @@ func cut(s string, width int) string {
 type EventWriter struct {
 	W     io.Writer
 	Style Style
-	// Wide adds the last requests before each event, one line each.
+	// Wide adds the last requests before each opening, one line each.
 	Wide bool
 	// Location is the time zone of times. Default: UTC.
 	Location *time.Location
@@ -235,26 +235,45 @@ type EventWriter struct {
 // minWidths keep the columns of a stream quiet from its first line on.
 var minWidths = [...]int{12, 12, 14, 26, 19}
 
-func (e *EventWriter) line(to State, cells ...string) error {
+// Fit makes the columns wide enough for events that are to come.
+func (e *EventWriter) Fit(events ...Event) {
+	for _, ev := range events {
+		e.fit(e.cells(ev))
+	}
+}
+
+func (e *EventWriter) fit(l []cell) {
 	if e.widths == nil {
 		e.widths = append(e.widths, minWidths[:]...)
 	}
-	l := make([]cell, len(cells))
-	for i, c := range cells {
-		l[i].text = c
-	}
-	l[4].state = to
 	e.widths = widthsOf([][]cell{l}, e.widths)
+}
+
+func (e *EventWriter) line(l []cell) error {
+	e.fit(l)
 	return writeLines(e.W, [][]cell{l}, e.widths, e.Style)
 }
 
 // Header writes the names of the columns.
 func (e *EventWriter) Header() error {
-	return e.line("", "TIME", "CLIENT", "SERVICE", "ENDPOINT", "CHANGE", "CAUSE")
+	return e.line([]cell{{text: "TIME"}, {text: "CLIENT"}, {text: "SERVICE"}, {text: "ENDPOINT"}, {text: "CHANGE"}, {text: "CAUSE"}})
 }
 
 // Event writes one event.
 func (e *EventWriter) Event(ev Event) error {
+	err := e.line(e.cells(ev))
+	if err != nil || !e.Wide || ev.To != Open {
+		return err
+	}
+	for _, r := range ev.Requests {
+		if _, err := fmt.Fprintf(e.W, "    %s\n", clean(r.text(ev.Time))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *EventWriter) cells(ev Event) []cell {
 	at := ev.Time
 	if e.Location != nil {
 		at = at.In(e.Location)
@@ -270,16 +289,10 @@ func (e *EventWriter) Event(ev Event) error {
 	if ev.To == Open && ev.Until != nil && !ev.Refused {
 		cause += fmt.Sprintf("; next probe in %s", ev.Until.Sub(ev.Time).Round(100*time.Millisecond))
 	}
-	err := e.line(ev.To, at.Format("15:04:05.000"), ev.Client.text(false), e.Style.service(ev.Service), ev.Endpoint.text(), change, cause)
-	if err != nil || !e.Wide {
-		return err
+	return []cell{
+		{text: at.Format("15:04:05.000")}, {text: ev.Client.text(false)}, {text: e.Style.service(ev.Service)},
+		{text: ev.Endpoint.text()}, {text: change, state: ev.To}, {text: cause},
 	}
-	for _, r := range ev.Requests {
-		if _, err := fmt.Fprintf(e.W, "    %s\n", clean(r.text(ev.Time))); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // text tells a request by how long before the event it ended.
