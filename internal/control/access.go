@@ -58,7 +58,7 @@ func (c *Control) Reports() *report.Store { return c.reports }
 // Problems is everything that is wrong with the configuration now, and what
 // proxies refused, in order.
 func (c *Control) Problems() []lint.Finding {
-	f := c.state.Load().findings
+	f := c.state.Load().findings()
 	return lint.Sort(append(f[:len(f):len(f)], c.xds.Findings()...))
 }
 

@@ -81,7 +81,7 @@ type Control struct {
 // state is everything that is derived from the objects. It is immutable.
 type state struct {
 	view     translate.View
-	findings []lint.Finding
+	findings func() []lint.Finding // computed once, when first asked
 }
 
 // New makes a control plane. It does no I/O.
@@ -105,7 +105,7 @@ func New(cfg Config) *Control {
 		bound:    make(chan struct{}),
 	}
 	world := model.Build(nil, nil)
-	c.state.Store(&state{view: translate.View{World: world, Policy: policy.Build(nil, world)}})
+	c.state.Store(newState(world, policy.Build(nil, world), nil))
 	return c
 }
 
@@ -206,10 +206,21 @@ func (c *Control) advance(objects []source.Object, problems []lint.Finding) {
 	old := c.state.Load()
 	world := model.Build(old.view.World, objects)
 	table := policy.Build(old.view.Policy, world)
-	next := &state{view: translate.View{World: world, Policy: table}, findings: findings(problems, world, table)}
-	c.logNew(old.findings, next.findings)
+	next := newState(world, table, problems)
 	c.state.Store(next)
 	c.xds.Update(next.view)
+	c.notify()
+	c.logNew(old.findings(), next.findings())
+}
+
+func newState(w *model.World, t *policy.Table, problems []lint.Finding) *state {
+	return &state{
+		view:     translate.View{World: w, Policy: t},
+		findings: sync.OnceValue(func() []lint.Finding { return findings(problems, w, t) }),
+	}
+}
+
+func (c *Control) notify() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for w := range c.watchers {

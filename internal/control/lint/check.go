@@ -21,26 +21,45 @@ func Check(w *model.World) []Finding {
 	return out
 }
 
-// template is what instances of a workload will be like.
+// template is what instances of a workload are or will be like.
 type template struct {
 	labels map[string]string
 	ports  []string // names
 }
 
-func templatesOf(w *model.World) map[string][]template {
-	out := map[string][]template{}
+// templates are those of one namespace.
+type templates struct {
+	list  []template
+	index model.LabelIndex
+}
+
+func templatesOf(w *model.World) map[string]*templates {
+	out := map[string]*templates{}
+	add := func(namespace string, t template) {
+		if out[namespace] == nil {
+			out[namespace] = &templates{}
+		}
+		out[namespace].list = append(out[namespace].list, t)
+	}
 	for _, d := range w.Deployments() {
-		out[d.Namespace] = append(out[d.Namespace], template{d.Spec.Template.Labels, portNames(d.Spec.Template.Spec.Containers)})
+		add(d.Namespace, template{d.Spec.Template.Labels, portNames(d.Spec.Template.Spec.Containers)})
 	}
 	for _, x := range w.Workloads() {
 		t := template{labels: x.InstanceLabels()}
 		for _, p := range x.Spec.Ports {
 			t.ports = append(t.ports, p.Name)
 		}
-		out[x.Namespace] = append(out[x.Namespace], t)
+		add(x.Namespace, t)
 	}
 	for _, p := range w.Pods() {
-		out[p.Namespace] = append(out[p.Namespace], template{p.Spec.Labels, portNames(p.Spec.Spec.Containers)})
+		add(p.Namespace, template{p.Spec.Labels, portNames(p.Spec.Spec.Containers)})
+	}
+	for _, t := range out {
+		labels := make([]map[string]string, 0, len(t.list))
+		for i := range t.list {
+			labels = append(labels, t.list[i].labels)
+		}
+		t.index = model.NewLabelIndex(labels)
 	}
 	return out
 }
@@ -55,7 +74,10 @@ func portNames(containers []corev1.Container) []string {
 	return out
 }
 
-func checkService(s *model.Service, templates []template) []Finding {
+func checkService(s *model.Service, in *templates) []Finding {
+	if in == nil {
+		in = &templates{}
+	}
 	var out []Finding
 	add := func(sev source.Severity, code, field, value, allowed, reason, mend string) {
 		f := Finding{Code: code, Severity: sev, Object: s.Object.String(), Field: field, Value: value,
@@ -75,15 +97,13 @@ func checkService(s *model.Service, templates []template) []Finding {
 		return out // its EndpointSlices are written by somebody
 	}
 	var chosen []template
-	for _, t := range templates {
-		if matches(spec.Selector, t.labels) {
-			chosen = append(chosen, t)
-		}
+	for i := range in.index.Matches(spec.Selector) {
+		chosen = append(chosen, in.list[i])
 	}
 	if len(chosen) == 0 {
 		if !hasEndpoints(s) {
 			add(Warning, "selects-nothing", "spec.selector", selector(spec.Selector), "",
-				"no instance has these labels, so there are no endpoints", nearLabels(spec.Selector, templates))
+				"no instance has these labels, so there are no endpoints", nearLabels(spec.Selector, in.list))
 		}
 		return out
 	}
@@ -145,15 +165,6 @@ func hasEndpoints(s *model.Service) bool {
 		}
 	}
 	return false
-}
-
-func matches(selector, labels map[string]string) bool {
-	for k, v := range selector {
-		if got, ok := labels[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
 }
 
 func selector(s map[string]string) string {

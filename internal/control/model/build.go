@@ -55,7 +55,7 @@ type namespaceBuilder struct {
 	// Set by index, for service.
 	byService map[string][]*discoveryv1.EndpointSlice
 	podList   []*Pod
-	podLabels labelIndex
+	podLabels LabelIndex
 }
 
 // change takes over one object that is new, different, or gone.
@@ -119,9 +119,9 @@ func (n *namespaceBuilder) spread() {
 			n.relabelled = append(n.relabelled, workloadOf(*o).InstanceLabels())
 		}
 	}
-	relabelled := newLabelIndex(n.relabelled)
+	relabelled := NewLabelIndex(n.relabelled)
 	for svc, s := range n.services {
-		if !n.dirty[svc] && relabelled.any(s.Spec.Spec.Selector) {
+		if !n.dirty[svc] && relabelled.Any(s.Spec.Spec.Selector) {
 			n.dirty[svc] = true
 		}
 	}
@@ -165,17 +165,15 @@ func (b *builder) finish() {
 	ipsChanged := false
 	for name, n := range b.touched {
 		n.spread()
-		if len(n.dirty) > 0 {
-			n.index()
-		}
+		n.index()
 		for svc := range n.dirty {
-			was := n.services[svc]
+			k := source.Key{Kind: source.Service, Namespace: name, Name: svc}
+			o, exists := b.world.objects[k]
 			delete(n.services, svc)
-			o, exists := b.world.objects[source.Key{Kind: source.Service, Namespace: name, Name: svc}]
 			if exists {
 				n.services[svc] = n.service(o)
 			}
-			ipsChanged = ipsChanged || was != nil || exists
+			ipsChanged = ipsChanged || b.prev.objects[k] != o
 		}
 		if len(n.services)+len(n.pods)+len(n.slices)+len(n.workloads) == 0 {
 			delete(b.world.namespaces, name)
@@ -189,14 +187,14 @@ func (b *builder) finish() {
 }
 
 func (w *World) indexIPs() {
-	w.clusterIPs = map[string]*Service{}
+	w.clusterIPs = map[string]Name{}
 	for _, n := range w.namespaces {
 		for _, s := range n.services {
 			for _, ip := range s.ClusterIPs() {
 				// Two services with one address: the first by name, so that
 				// the order of maps decides nothing.
-				if have := w.clusterIPs[ip]; have == nil || compareNames(s.Name, have.Name) < 0 {
-					w.clusterIPs[ip] = s
+				if have, ok := w.clusterIPs[ip]; !ok || compareNames(s.Name, have) < 0 {
+					w.clusterIPs[ip] = s.Name
 				}
 			}
 		}

@@ -159,28 +159,32 @@ func (p *Pod) AppAddress(containerPort uint16) string {
 	return hostPort(p.App, n)
 }
 
-// index prepares service. It costs one pass over the namespace, where a search
-// by each service would be services times pods.
+// index prepares service: one pass over the namespace, where a search by each
+// service would be services times pods. For few services it is not worth it.
 func (n *namespaceBuilder) index() {
 	n.byService = map[string][]*discoveryv1.EndpointSlice{}
 	for _, o := range n.slices {
-		name := sliceService(*o)
-		n.byService[name] = append(n.byService[name], o.Value.(*discoveryv1.EndpointSlice))
+		if name := sliceService(*o); n.dirty[name] {
+			n.byService[name] = append(n.byService[name], o.Value.(*discoveryv1.EndpointSlice))
+		}
 	}
-	n.podList = n.podList[:0]
+	n.podList = make([]*Pod, 0, len(n.pods))
 	labels := make([]map[string]string, 0, len(n.pods))
 	for _, p := range n.pods {
 		n.podList = append(n.podList, p)
 		labels = append(labels, p.Spec.Labels)
 	}
-	n.podLabels = newLabelIndex(labels)
+	n.podLabels = LabelIndex{sets: labels}
+	if len(n.dirty) > fewSets {
+		n.podLabels = NewLabelIndex(labels)
+	}
 }
 
 // service computes a Service's ports and endpoints.
 func (n *namespaceBuilder) service(o source.Object) *Service {
 	spec := o.Value.(*corev1.Service)
 	s := &Service{Name: Name{o.Namespace, o.Name}, Object: o, Spec: spec}
-	for i := range n.podLabels.matches(spec.Spec.Selector) {
+	for i := range n.podLabels.Matches(spec.Spec.Selector) {
 		s.Selects = append(s.Selects, n.podList[i])
 	}
 	slices.SortFunc(s.Selects, func(a, b *Pod) int { return compareNames(a.Name, b.Name) })

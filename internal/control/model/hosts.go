@@ -61,10 +61,11 @@ func splitPort(authority string) (host string, port uint16, ok bool) {
 
 // Resolve is the service and port that an authority means, or nil.
 func (w *World) Resolve(a Authority) (*Service, *Port) {
-	s := w.Service(a.Service.Namespace, a.Service.Name)
+	name := a.Service
 	if a.IP != "" {
-		s = w.clusterIPs[a.IP]
+		name = w.clusterIPs[a.IP]
 	}
+	s := w.Service(name.Namespace, name.Name)
 	if s == nil {
 		return nil, nil
 	}

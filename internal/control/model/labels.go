@@ -2,9 +2,9 @@ package model
 
 import "iter"
 
-// labelIndex finds among many label sets those that a selector matches,
-// without looking at each.
-type labelIndex struct {
+// LabelIndex finds among many label sets those that a selector matches,
+// without looking at each. The zero LabelIndex has none.
+type LabelIndex struct {
 	sets []map[string]string
 	by   map[[2]string][]int // label name and value to positions in sets; nil: few sets
 }
@@ -12,8 +12,9 @@ type labelIndex struct {
 // fewSets are searched faster than indexed.
 const fewSets = 8
 
-func newLabelIndex(sets []map[string]string) labelIndex {
-	x := labelIndex{sets: sets}
+// NewLabelIndex makes an index; the sets must not change afterwards.
+func NewLabelIndex(sets []map[string]string) LabelIndex {
+	x := LabelIndex{sets: sets}
 	if len(sets) <= fewSets {
 		return x
 	}
@@ -27,8 +28,8 @@ func newLabelIndex(sets []map[string]string) labelIndex {
 	return x
 }
 
-// matches yields the positions of the sets that the selector matches.
-func (x labelIndex) matches(selector map[string]string) iter.Seq[int] {
+// Matches yields the positions of the sets that the selector matches.
+func (x LabelIndex) Matches(selector map[string]string) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		if x.by == nil {
 			for i, s := range x.sets {
@@ -54,8 +55,9 @@ func (x labelIndex) matches(selector map[string]string) iter.Seq[int] {
 	}
 }
 
-func (x labelIndex) any(selector map[string]string) bool {
-	for range x.matches(selector) {
+// Any says whether the selector matches any set.
+func (x LabelIndex) Any(selector map[string]string) bool {
+	for range x.Matches(selector) {
 		return true
 	}
 	return false

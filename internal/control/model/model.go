@@ -25,7 +25,7 @@ import (
 type World struct {
 	objects    map[source.Key]source.Object
 	namespaces map[string]*Namespace
-	clusterIPs map[string]*Service
+	clusterIPs map[string]Name
 }
 
 // Namespace is what is in one namespace. It is immutable.

@@ -206,7 +206,7 @@ func TestReuse(t *testing.T) {
 		Value: &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "p"}},
 	}
 	next := Build(table, model.Build(world, []source.Object{api, pod}))
-	if len(Changed(table, next)) != 0 {
+	if len(Changed(table, next, []model.Name{{Namespace: "shop", Name: "api"}})) != 0 {
 		t.Error("a new pod changed a policy")
 	}
 	if effective(t, table).Breaker != effective(t, next).Breaker {

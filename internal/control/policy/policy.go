@@ -224,10 +224,11 @@ func (t *Table) Findings() []lint.Finding {
 	return out
 }
 
-// Changed are the services whose policy differs between two tables.
-func Changed(old, new *Table) []model.Name {
+// Changed are those of the named services whose policy differs between two
+// tables.
+func Changed(old, new *Table, among []model.Name) []model.Name {
 	var out []model.Name
-	for _, n := range model.Diff(old.world, new.world).Services {
+	for _, n := range among {
 		if old.services[n] != new.services[n] {
 			out = append(out, n)
 		}

@@ -140,7 +140,7 @@ func Deps(old, new View) []Dep {
 		}
 	}
 	changes := model.Diff(old.World, new.World)
-	for _, n := range policy.Changed(old.Policy, new.Policy) {
+	for _, n := range policy.Changed(old.Policy, new.Policy, changes.Services) {
 		add(Dep{Kind: OnService, Name: n})
 	}
 	for _, n := range changes.Services {

@@ -148,14 +148,8 @@ func (c *Client) Responses() []*discoveryv3.DeltaDiscoveryResponse {
 // resource or nil, and whether the server said that there is none.
 func (c *Client) Await(ctx context.Context, ok func(have func(typeURL, name string) (r *discoveryv3.Resource, removed bool)) bool) error {
 	for {
-		c.mu.Lock()
-		if ok(func(t, n string) (*discoveryv3.Resource, bool) { return c.resources[t][n], c.removed[t][n] }) {
-			c.mu.Unlock()
-			return nil
-		}
-		changed, err := c.changed, c.err
-		c.mu.Unlock()
-		if err != nil {
+		done, changed, err := c.look(ok)
+		if done || err != nil {
 			return err
 		}
 		select {
@@ -164,6 +158,17 @@ func (c *Client) Await(ctx context.Context, ok func(have func(typeURL, name stri
 			return fmt.Errorf("the condition did not come true: %w", ctx.Err())
 		}
 	}
+}
+
+// look asks a condition once. It unlocks whatever the condition does: a test
+// may end in it.
+func (c *Client) look(ok func(func(string, string) (*discoveryv3.Resource, bool)) bool) (done bool, changed <-chan struct{}, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ok(func(t, n string) (*discoveryv3.Resource, bool) { return c.resources[t][n], c.removed[t][n] }) {
+		return true, nil, nil
+	}
+	return false, c.changed, c.err
 }
 
 // Get waits for a resource.
