@@ -88,5 +88,5 @@ func writeStat(cmd *cobra.Command, t *stat.Table, req stat.Request, output strin
 		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "There is no %s to show.\n", req.Resource.Kind)
 		return err
 	}
-	return t.WriteTable(cmd.OutOrStdout(), stat.Options{Namespaces: req.AllNamespaces, Wide: output == "wide"})
+	return t.WriteTable(cmd.OutOrStdout(), stat.Options{Namespaces: req.AllNamespaces && req.Resource.Kind != stat.Namespace, Wide: output == "wide"})
 }

@@ -63,10 +63,20 @@ CLIENT        SERVICE        ENDPOINT                  STATE    CAUSE           
 slow-cooker   bb.demo:8080   bad-1 (127.0.1.2:8080)    open     7 failures in a row, the last a 500          7            3.2s       50%
 slow-cooker   bb.demo:8080   good-1 (127.0.1.3:8080)   closed   -                                            0               -       50%
 `},
-		"narrow": {state(tripped()), Filter{Namespace: "demo"}, Style{Namespace: "demo", Width: 60}, `
-CLIENT        SERVICE   ENDPOINT                  STATE    C
-slow-cooker   bb:8080   bad-1 (127.0.1.2:8080)    open     7
-slow-cooker   bb:8080   good-1 (127.0.1.3:8080)   closed   -
+		"a namespace that was asked for": {state(tripped()), Filter{Namespace: "demo"}, Style{Namespace: "demo"}, `
+CLIENT        SERVICE   ENDPOINT                  STATE    CAUSE                                 FAILURES   NEXT PROBE IN   EJECTED
+slow-cooker   bb:8080   bad-1 (127.0.1.2:8080)    open     7 failures in a row, the last a 500          7            3.2s       50%
+slow-cooker   bb:8080   good-1 (127.0.1.3:8080)   closed   -                                            0               -       50%
+`},
+		"narrow": {state(tripped()), Filter{}, Style{Width: 100}, `
+CLIENT        SERVICE   ENDPOINT   STATE    CAUSE                 FAILURES   NEXT PROBE IN   EJECTED
+slow-cooker   bb:8080   bad-1      open     7 failures in a ro…          7            3.2s       50%
+slow-cooker   bb:8080   good-1     closed   -                            0               -       50%
+`},
+		"too narrow": {state(tripped()), Filter{}, Style{Width: 60}, `
+CLIENT        SERVICE   ENDPOINT   STATE    CAUSE      FAILU
+slow-cooker   bb:8080   bad-1      open     7 failu…
+slow-cooker   bb:8080   good-1     closed   -
 `},
 		"two clients of one workload": {two, Filter{}, Style{}, `
 CLIENT          SERVICE        ENDPOINT                  STATE       CAUSE                                 FAILURES   NEXT PROBE IN   EJECTED

@@ -16,7 +16,8 @@ type Style struct {
 	Color bool
 	// Namespace leaves out the namespace of services in it: the asker named it.
 	Namespace string
-	// Width cuts lines to this number of characters. 0: not at all.
+	// Width bounds lines, in characters. A table that is wider leaves out
+	// addresses, then shortens causes, and is cut at last. 0: no bound.
 	Width int
 }
 
@@ -92,6 +93,42 @@ func (l List) WriteTable(w io.Writer, s Style) error {
 		lines := [][]cell{{{text: "No breakers: no proxy has called a service yet."}}}
 		return writeLines(w, lines, []int{0}, s)
 	}
+	lines := l.lines(s, false)
+	widths := widthsOf(lines, nil)
+	if s.Width > 0 && total(widths) > s.Width {
+		lines = l.lines(s, true)
+		widths = widthsOf(lines, nil)
+	}
+	if over := total(widths) - s.Width; s.Width > 0 && over > 0 {
+		widths[causeColumn] = max(minCause, widths[causeColumn]-over)
+		for _, line := range lines {
+			c := &line[causeColumn]
+			if utf8.RuneCountInString(c.text) > widths[causeColumn] {
+				c.text = cut(c.text, widths[causeColumn]-1) + "…"
+			}
+		}
+	}
+	return writeLines(w, lines, widths, s)
+}
+
+// The column that gives way in a narrow terminal, and how far.
+const (
+	causeColumn = 4
+	minCause    = 8
+)
+
+// total is the width of a line.
+func total(widths []int) int {
+	sum := 3 * (len(widths) - 1)
+	for _, w := range widths {
+		sum += w
+	}
+	return sum
+}
+
+// lines are the cells of the table. short leaves out what a reader can do
+// without: addresses of pods, and the namespace of services if it is one.
+func (l List) lines(s Style, short bool) [][]cell {
 	lines := [][]cell{{
 		{text: "CLIENT"},
 		{text: "SERVICE"},
@@ -103,15 +140,26 @@ func (l List) WriteTable(w io.Writer, s Style) error {
 		{text: "EJECTED", right: true},
 	}}
 	clients := make([]Client, len(l.Breakers))
+	one := l.Breakers[0].Service.Namespace
 	for i, b := range l.Breakers {
 		clients[i] = b.Client
+		if b.Service.Namespace != one {
+			one = ""
+		}
+	}
+	if short && one != "" {
+		s.Namespace = one
 	}
 	many := workloadsWithMany(clients)
 	for _, b := range l.Breakers {
+		endpoint := b.Endpoint.text()
+		if short && b.Endpoint.Pod != "" {
+			endpoint = b.Endpoint.Pod
+		}
 		lines = append(lines, []cell{
 			{text: b.Client.text(many[[2]string{b.Client.Namespace, b.Client.Workload}])},
 			{text: s.service(b.Service)},
-			{text: b.Endpoint.text()},
+			{text: endpoint},
 			{text: string(b.State), state: b.State},
 			{text: b.cause()},
 			{text: strconv.FormatUint(uint64(b.Failures), 10), right: true},
@@ -119,7 +167,7 @@ func (l List) WriteTable(w io.Writer, s Style) error {
 			{text: strconv.FormatFloat(b.EjectedPercent, 'f', 0, 64) + "%", right: true},
 		})
 	}
-	return writeLines(w, lines, widthsOf(lines, nil), s)
+	return lines
 }
 
 func (b Breaker) cause() string {
@@ -162,8 +210,9 @@ func widthsOf(lines [][]cell, widths []int) []int {
 }
 
 func writeLines(w io.Writer, lines [][]cell, widths []int, s Style) error {
-	var b strings.Builder
+	var out strings.Builder
 	for _, l := range lines {
+		var b strings.Builder
 		used := 0
 		for i, c := range l {
 			gap := ""
@@ -192,9 +241,9 @@ func writeLines(w io.Writer, lines [][]cell, widths []int, s Style) error {
 			}
 			b.WriteString(before + text + after)
 		}
-		b.WriteByte('\n')
+		out.WriteString(strings.TrimRight(b.String(), " ") + "\n")
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, out.String())
 	return err
 }
 
