@@ -301,7 +301,7 @@ func TestDeadIdleConnection(t *testing.T) {
 		method, _, _ := strings.Cut(request, " ")
 		for _, how := range []string{"closed", "reset"} {
 			t.Run(method+" "+how, func(t *testing.T) {
-				died := make(chan struct{}, 10)
+				die, died := make(chan struct{}), make(chan struct{}, 1)
 				up := startUpstream(t, func(p *peer, _ int) {
 					q, err := p.request()
 					if err != nil {
@@ -309,9 +309,7 @@ func TestDeadIdleConnection(t *testing.T) {
 					}
 					_, _ = io.Copy(io.Discard, q.Body)
 					p.send(okAnswer("hello"))
-					// The proxy has the connection back in its pool when its
-					// caller has the answer: the test says so.
-					<-died
+					<-die
 					if how == "reset" {
 						p.abort()
 					} else {
@@ -319,6 +317,7 @@ func TestDeadIdleConnection(t *testing.T) {
 					}
 					died <- struct{}{}
 				})
+				t.Cleanup(func() { close(die) })
 				r := newRig(t, []string{up.addr}, func(_ *ServerConfig, c *upstream.Config) {
 					c.Breaker.Detectors.Consecutive = &breaker.Consecutive{Failures: 1}
 				})
@@ -328,8 +327,7 @@ func TestDeadIdleConnection(t *testing.T) {
 					if resp, body := p.answer(t, method); resp.StatusCode != 200 || body != "hello" {
 						t.Fatalf("request %d got %d %q", i, resp.StatusCode, body)
 					}
-					died <- struct{}{}
-					eventually(t, "it died", func() bool { return len(died) == 0 })
+					die <- struct{}{}
 					<-died
 				}
 				if up.conns.Load() != 4 {
