@@ -166,12 +166,12 @@ func (f *fields) parseFields(b []byte, i int, hs []Header, limit int) ([]Header,
 
 // nameError tells why c can not follow what was read of a field name.
 func nameError(c byte, first bool) *ParseError {
-	switch {
-	case c == '\n':
+	switch c {
+	case '\n':
 		return errBareLF
-	case c == '\r':
+	case '\r':
 		return errFieldName // a line without a colon
-	case c == ' ' || c == '\t':
+	case ' ', '\t':
 		if first {
 			return errFold // RFC 9112 section 5.2, and 2.2 before the first line
 		}

@@ -206,7 +206,7 @@ func (r *Request) parseAuthorityForm(b []byte, i int) (end int, err error) {
 
 func (r *Request) parseAbsoluteForm(b []byte, i int) (end int, err error) {
 	const scheme = "http://"
-	for k := 0; k < len(scheme); k++ {
+	for k := range len(scheme) {
 		if i+k >= len(b) {
 			return 0, ErrMore
 		}
