@@ -14,6 +14,10 @@ const (
 	DefaultDecay = 10 * time.Second
 )
 
+// noise is added to every average: differences of a few milliseconds are those
+// of schedulers and caches, not of endpoints.
+const noise = 5 * time.Millisecond
+
 // stampShift sets the resolution of a Load's time stamp: 2^20 ns, about a
 // millisecond. 32 bits of it last 52 days and wrap harmlessly after that.
 const stampShift = 20
@@ -35,6 +39,10 @@ func (l *Load) Init(now time.Duration) {
 	l.pending.Store(0)
 	l.rtt.Store(pack(float64(DefaultRTT), stampOf(now)))
 }
+
+// Forget makes the average a given one: for an endpoint of which nothing recent
+// is known.
+func (l *Load) Forget(now, rtt time.Duration) { l.rtt.Store(pack(float64(rtt), stampOf(now))) }
 
 // Begin counts a request in flight.
 func (l *Load) Begin() { l.pending.Add(1) }
@@ -63,12 +71,13 @@ func (l *Load) Observe(now, rtt time.Duration) {
 }
 
 // Cost is the expected wait behind this endpoint: the average round trip,
-// faded by the time since it was learned, times the requests in flight with
-// the new one counted. The fading lets an endpoint that was once slow be tried
-// again.
+// faded by the time since it was learned and with the usual noise added, times
+// the requests in flight with the new one counted. The fading lets an endpoint
+// that was once slow be tried again.
 func (l *Load) Cost(now time.Duration) float64 {
 	average, stamp := unpack(l.rtt.Load())
-	return average * decay(stampOf(now)-stamp) * float64(l.pending.Load()+1)
+	average = average*decay(stampOf(now)-stamp) + float64(noise)
+	return average * float64(l.pending.Load()+1)
 }
 
 // RTT is the average round trip as it was learned, without fading.

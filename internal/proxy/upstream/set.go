@@ -87,7 +87,7 @@ func (s *Set) newCluster(cfg Config) *Cluster {
 		Clock: s.opts.Clock,
 		OnEvent: func(ev breaker.Event) {
 			c.dirty.Store(true)
-			c.count(ev)
+			c.note(ev)
 			if s.opts.OnEvent != nil {
 				s.opts.OnEvent(c, ev)
 			}
@@ -191,13 +191,29 @@ func (c *Cluster) newEndpoint(ec EndpointConfig, now time.Duration) *Endpoint {
 	return e
 }
 
-// count keeps the breaker metrics of the endpoint that an event is about.
-func (c *Cluster) count(ev breaker.Event) {
+// note keeps the metrics of the endpoint that a breaker's event is about. One
+// that is back in use gets its share from the start: what was learned of its
+// speed while it failed does not count.
+func (c *Cluster) note(ev breaker.Event) {
 	e := (*c.byName.Load())[ev.Endpoint]
 	if e == nil || ev.Kind != breaker.Transition {
 		return
 	}
 	e.metrics.Transition(metricState(ev.From), metricState(ev.To), ev.Reason.String())
+	if ev.To == breaker.Closed {
+		e.load.Forget(ev.At, c.fastest(e))
+	}
+}
+
+// fastest is the shortest average of the endpoints in use but one.
+func (c *Cluster) fastest(but *Endpoint) time.Duration {
+	best := balance.DefaultRTT
+	for _, e := range c.ready.Load().endpoints {
+		if e != but {
+			best = min(best, e.load.RTT())
+		}
+	}
+	return best
 }
 
 func metricState(s breaker.State) telemetry.BreakerState {

@@ -55,7 +55,7 @@ var failed = breaker.Result{Status: 500, GRPCStatus: -1}
 // trip fails an endpoint until its breaker opens.
 func trip(t *testing.T, c *Cluster, address string, now time.Duration) {
 	t.Helper()
-	for range 1000 {
+	for range 100_000 {
 		e, p, ok := c.Pick(now)
 		if !ok {
 			return
@@ -468,5 +468,43 @@ func TestValidate(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not say %q", err, want)
 		}
+	}
+}
+
+func TestAnEndpointThatRecoversGetsItsShare(t *testing.T) {
+	now := time.Second
+	s := newSet(func() time.Duration { return now })
+	cfg := config("a:1", "b:1")
+	c := s.Apply([]Config{cfg})[cfg.Name]
+	ok := breaker.Result{Status: 200, GRPCStatus: -1}
+	for range 50 { // b is fast; a was slow before it failed
+		for _, e := range c.Endpoints() {
+			rtt := time.Millisecond
+			if e.Address() == "a:1" {
+				rtt = 50 * time.Millisecond
+			}
+			e.Begin()
+			e.Observe(now, rtt)
+		}
+	}
+	trip(t, c, "a:1", now)
+	now += 2 * time.Second
+	e, p, _ := c.Pick(now)
+	if !p.Probe() {
+		t.Fatal("no probe")
+	}
+	e.Begin()
+	p.Done(now, ok)
+	e.Abandon()
+	got := 0
+	for range 1000 {
+		e, p, _ := c.Pick(now)
+		p.Done(now, ok)
+		if e.Address() == "a:1" {
+			got++
+		}
+	}
+	if got < 200 {
+		t.Errorf("of 1000 requests after its recovery a got %d", got)
 	}
 }
