@@ -19,7 +19,7 @@ func (c *conn) refuse(why telemetry.Reason) (again bool) {
 	x := &c.x
 	a := why.Answer()
 	x.reason = why
-	x.closing = x.closing || a.Close || c.unread()
+	x.closing = x.closing || a.Close || c.unread() || c.drained()
 	if x.cluster == nil {
 		c.srv.cfg.Metrics.Refuse(why)
 	}
@@ -32,6 +32,17 @@ func (c *conn) refuse(why telemetry.Reason) (again bool) {
 		x.closing = true
 	}
 	return c.finish()
+}
+
+// drained tells whether the server drains and no next request is here already.
+func (c *conn) drained() bool {
+	if !c.srv.draining.Load() {
+		return false
+	}
+	if u := c.x.upload; u != nil {
+		return !u.received() || len(u.left) == 0
+	}
+	return c.r == c.w
 }
 
 // unread tells whether bytes of the request's body are still to come, or may

@@ -101,8 +101,22 @@ func (c *conn) readHead() bool {
 		if first && !c.enter(phaseHead) {
 			return false
 		}
+		if !c.readOn() {
+			return false
+		}
+	}
+}
+
+// readOn reads until the head, which was incomplete, is worth another look. A
+// sender of single bytes would otherwise make each of them cost a look at all.
+func (c *conn) readOn() bool {
+	for {
+		old := c.w - c.r
 		if !c.readMore() {
 			return false
+		}
+		if http1.WorthParsing(c.in.b[c.r:c.w], old, &c.srv.cfg.HTTP1) {
+			return true
 		}
 	}
 }

@@ -60,7 +60,7 @@ func (x *exchange) begin(now time.Duration) {
 func (c *conn) exchange() (again bool) {
 	x := &c.x
 	x.begin(c.srv.clock())
-	x.closing = !c.req.KeepAlive || c.srv.draining.Load()
+	x.closing = !c.req.KeepAlive
 
 	if c.req.Connect {
 		return c.refuse(telemetry.RouteNotFound)
@@ -391,7 +391,7 @@ func (c *conn) settle(r breaker.Result) {
 	x.settled = true
 	now := c.srv.clock()
 	x.success = x.permit.Done(now, r) == breaker.Success
-	if r.Cause == breaker.Response {
+	if r.Cause == breaker.Response && !x.permit.Probe() { // a probe meets cold caches
 		x.endpoint.Observe(now, x.headAt-x.start)
 	} else {
 		x.endpoint.Abandon()

@@ -184,7 +184,7 @@ func (c *conn) responseBody(here []byte) telemetry.Reason {
 	body := c.resp.Body
 	x.untilClose = body.Kind == http1.BodyUntilClose || body.Kind == http1.BodyChunked && old
 	x.closing = x.closing || x.untilClose
-	x.closing = x.closing || c.srv.draining.Load()
+	x.closing = x.closing || c.drained()
 	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{Close: x.closing, HTTP10: old})
 	switch body.Kind {
 	case http1.BodyLength:
