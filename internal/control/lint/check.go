@@ -80,8 +80,10 @@ func checkService(s *model.Service, in *templates) []Finding {
 	}
 	var out []Finding
 	add := func(sev source.Severity, code, field, value, allowed, reason, mend string) {
-		f := Finding{Code: code, Severity: sev, Object: s.Object.String(), Field: field, Value: value,
-			Allowed: allowed, Reason: reason, Mend: mend}
+		f := Finding{
+			Code: code, Severity: sev, Object: s.Object.String(), Field: field, Value: value,
+			Allowed: allowed, Reason: reason, Mend: mend,
+		}
 		if o := s.Object.Origin; o != nil {
 			f.File, f.Line = o.File, o.LineOf(field)
 		}

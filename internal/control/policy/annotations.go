@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,8 +37,10 @@ const (
 
 // ServiceAnnotations are the annotations that are read from a Service.
 func ServiceAnnotations() []string {
-	return []string{accrual, maxFailures, minPenalty, maxPenalty, jitterRatio,
-		rate, rateWindow, rateMin, failFast, maxWaiting, loadBalancer}
+	return []string{
+		accrual, maxFailures, minPenalty, maxPenalty, jitterRatio,
+		rate, rateWindow, rateMin, failFast, maxWaiting, loadBalancer,
+	}
 }
 
 // knownElsewhere are annotations of these families that mean something to
@@ -310,8 +313,10 @@ func (r *reader) bad(name, code, reason, allowed, mend string) {
 }
 
 func (r *reader) find(name string, s source.Severity, code, reason, allowed, mend string) {
-	f := lint.Finding{Code: code, Severity: s, Object: r.object.String(), Field: source.AnnotationPath(name),
-		Value: r.values[name], Allowed: allowed, Reason: reason, Mend: mend}
+	f := lint.Finding{
+		Code: code, Severity: s, Object: r.object.String(), Field: source.AnnotationPath(name),
+		Value: r.values[name], Allowed: allowed, Reason: reason, Mend: mend,
+	}
 	if o := r.object.Origin; o != nil {
 		f.File, f.Line = o.File, o.LineOf(f.Field)
 	}
@@ -371,7 +376,10 @@ var units = []struct {
 	unit time.Duration
 }{
 	{"ms", time.Millisecond},
-	{"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}, {"d", 24 * time.Hour},
+	{"s", time.Second},
+	{"m", time.Minute},
+	{"h", time.Hour},
+	{"d", 24 * time.Hour},
 }
 
 // parseDuration reads Linkerd's durations: an integer with a unit, or a bare 0.
@@ -412,8 +420,8 @@ func parseDuration(s string) (d time.Duration, mend string, err error) {
 
 // text writes a duration as these annotations want it.
 func text(d time.Duration) string {
-	for i := len(units) - 1; i >= 0; i-- {
-		if u := units[i]; d%u.unit == 0 && (d != 0 && u.name != "d" || d == 0 && u.name == "s") {
+	for _, unit := range slices.Backward(units) {
+		if u := unit; d%u.unit == 0 && (d != 0 && u.name != "d" || d == 0 && u.name == "s") {
 			return strconv.FormatInt(int64(d/u.unit), 10) + u.name
 		}
 	}

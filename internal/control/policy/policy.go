@@ -10,6 +10,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"time"
@@ -169,9 +170,7 @@ func Build(prev *Table, w *model.World) *Table {
 		return t
 	}
 	t.services = make(map[model.Name]*servicePolicy, len(prev.services)+len(changed))
-	for k, v := range prev.services {
-		t.services[k] = v
-	}
+	maps.Copy(t.services, prev.services)
 	for _, name := range changed {
 		old := prev.services[name]
 		s := w.Service(name.Namespace, name.Name)

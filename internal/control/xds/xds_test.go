@@ -71,8 +71,10 @@ func instance(svc, ip string) source.Object {
 	return source.Object{Key: source.Key{Kind: source.Pod, Namespace: "n", Name: name}, Value: &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: name, Labels: map[string]string{"app": svc}, Annotations: map[string]string{model.AppAddressAnnotation: "127.9.9.9"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Ports: []corev1.ContainerPort{{ContainerPort: 80}}}}},
-		Status: corev1.PodStatus{PodIP: ip, Phase: corev1.PodRunning,
-			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}},
+		Status: corev1.PodStatus{
+			PodIP: ip, Phase: corev1.PodRunning,
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}},
+		},
 	}}
 }
 

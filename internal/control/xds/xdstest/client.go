@@ -5,6 +5,7 @@ package xdstest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -141,7 +142,7 @@ func (c *Client) Send(r *discoveryv3.DeltaDiscoveryRequest) error {
 func (c *Client) Responses() []*discoveryv3.DeltaDiscoveryResponse {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.responses[:len(c.responses):len(c.responses)]
+	return slices.Clip(c.responses)
 }
 
 // Await waits until what the client has satisfies a condition. have gives a
