@@ -420,8 +420,8 @@ func parseDuration(s string) (d time.Duration, mend string, err error) {
 
 // text writes a duration as these annotations want it.
 func text(d time.Duration) string {
-	for _, unit := range slices.Backward(units) {
-		if u := unit; d%u.unit == 0 && (d != 0 && u.name != "d" || d == 0 && u.name == "s") {
+	for _, u := range slices.Backward(units) {
+		if d%u.unit == 0 && (d != 0 && u.name != "d" || d == 0 && u.name == "s") {
 			return strconv.FormatInt(int64(d/u.unit), 10) + u.name
 		}
 	}
