@@ -40,6 +40,7 @@ func (o *Observer) Handler() http.Handler {
 		mux.Handle(pattern, document(h))
 	}
 	mux.HandleFunc("GET /api/v1/events", o.events)
+	mountPage(mux)
 	return o.guard(mux)
 }
 
