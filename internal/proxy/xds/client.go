@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -21,7 +20,7 @@ import (
 // Defaults of a Config.
 const (
 	DefaultMinBackoff = 200 * time.Millisecond
-	DefaultMaxBackoff = 10 * time.Second
+	DefaultMaxBackoff = 5 * time.Second
 	DefaultMaxMessage = 64 << 20
 )
 
@@ -100,19 +99,8 @@ func (c *Client) Run(ctx context.Context) error {
 		return fmt.Errorf("xds: control plane %q: %w", c.cfg.Address, err)
 	}
 	defer conn.Close()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		c.forever(ctx, slog.LevelWarn, "xds", func(ctx context.Context) (bool, error) { return c.discover(ctx, conn) })
-		return nil
-	})
-	if c.cfg.Reports != nil {
-		g.Go(func() error {
-			// A control plane of another make has no such service: no alarm.
-			c.forever(ctx, slog.LevelDebug, "reports", func(ctx context.Context) (bool, error) { return c.report(ctx, conn) })
-			return nil
-		})
-	}
-	return g.Wait()
+	c.forever(ctx, slog.LevelWarn, "xds", func(ctx context.Context) (bool, error) { return c.discover(ctx, conn) })
+	return nil
 }
 
 func (c *Client) dialOptions() []grpc.DialOption {

@@ -198,6 +198,7 @@ func (f *fakeReports) Collect(all bool) *reportv1.Report {
 	}
 	select {
 	case r := <-f.queue:
+		f.wake = make(chan struct{})
 		return r
 	default:
 		return nil
@@ -206,15 +207,19 @@ func (f *fakeReports) Collect(all bool) *reportv1.Report {
 
 func TestReports(t *testing.T) {
 	server, address := serve(t)
-	reports := &fakeReports{wake: make(chan struct{}, 1), queue: make(chan *reportv1.Report, 1)}
+	reports := &fakeReports{wake: make(chan struct{}), queue: make(chan *reportv1.Report, 1)}
 	c, _ := startClient(t, address, func(cfg *Config) { cfg.Reports = reports })
+	c.Subscribe(Cluster, "a")
 	run(t, c.Run)
+	s := receive(t, "stream", server.streams)
+	receive(t, "request", s.requests)
+	s.answers <- clusterAnswer(t, "n1", nil, "a")
 	first := receive(t, "report", server.reports)
 	if first.GetNode() != "pod.ns" || len(first.GetClusters()) != 1 || first.GetClusters()[0].GetCluster() != "all" {
 		t.Errorf("first report: %v", first)
 	}
 	reports.queue <- &reportv1.Report{Events: []*reportv1.Event{{Cause: "consecutive_failures"}}}
-	reports.wake <- struct{}{}
+	close(reports.wake) // and closed it stays until Collect
 	if r := receive(t, "report", server.reports); len(r.GetEvents()) != 1 {
 		t.Errorf("second report: %v", r)
 	}

@@ -19,7 +19,8 @@ const (
 // Reports is what the control plane is told. The methods are called from one
 // goroutine.
 type Reports interface {
-	// Wake has a token when something happened that should be told at once.
+	// Wake is closed when something happened that should be told at once. After
+	// Collect it is another channel.
 	Wake() <-chan struct{}
 	// Collect gives what is new since the last call, nil for nothing; with
 	// all, every state there is.
@@ -73,6 +74,7 @@ func (c *Client) report(ctx context.Context, conn *grpc.ClientConn) (progress bo
 			}
 		}
 		tick.Reset(interval)
+		wake := c.cfg.Reports.Wake()
 		for waiting := true; waiting; {
 			select {
 			case ack := <-acks:
@@ -80,7 +82,8 @@ func (c *Client) report(ctx context.Context, conn *grpc.ClientConn) (progress bo
 				if ack.GetInterval() != nil {
 					interval = min(max(ack.GetInterval().AsDuration(), minReportInterval), maxReportInterval)
 				}
-			case <-c.cfg.Reports.Wake():
+			case <-wake:
+				wake = nil                    // it stays closed until Collect
 				tick.Reset(minReportInterval) // events come in swarms
 			case <-tick.C:
 				waiting = false

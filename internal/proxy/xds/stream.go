@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 
@@ -16,8 +17,9 @@ import (
 // maxDetail bounds the reasons that a NACK carries, in bytes.
 const maxDetail = 4 << 10
 
-// discover runs one delta ADS stream until it breaks or ctx ends. progress is
-// true when anything came.
+// discover runs one delta ADS stream until it breaks or ctx ends, and the
+// reports beside it from the first answer on. progress is true when anything
+// came.
 func (c *Client) discover(ctx context.Context, conn *grpc.ClientConn) (progress bool, err error) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -61,6 +63,12 @@ func (c *Client) discover(ctx context.Context, conn *grpc.ClientConn) (progress 
 		}
 		select {
 		case answer := <-answers:
+			if !progress && c.cfg.Reports != nil {
+				// A control plane of another make has no such service: no alarm.
+				wg.Go(func() {
+					c.forever(ctx, slog.LevelDebug, "reports", func(ctx context.Context) (bool, error) { return c.report(ctx, conn) })
+				})
+			}
 			progress = true
 			c.cfg.Metrics.Connected(true)
 			requests = []*discoveryv3.DeltaDiscoveryRequest{c.take(answer)}
