@@ -23,7 +23,16 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "--xds" {
 		os.Exit(playSidecar(os.Args[1:]))
 	}
-	goleak.VerifyTestMain(m)
+	dir, err := os.MkdirTemp("", "recloser-binaries-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	binaries.dir = dir
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
 }
 
 func playApp(name string, args []string) int {

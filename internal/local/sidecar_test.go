@@ -19,7 +19,7 @@ func playSidecar(args []string) int {
 		flags[args[i]] = args[i+1]
 	}
 	if v := flags["--node-metadata"]; v != "" {
-		fmt.Println(v)
+		fmt.Fprintln(os.Stdout, v)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
