@@ -103,7 +103,12 @@ func pod(name, workload, ip, app string, labels map[string]string, ready bool) s
 
 func (p *plane) dial(name string) *xdstest.Client {
 	p.t.Helper()
-	c, err := xdstest.Dial(p.ctx, p.address, xdstest.Node(name, demo, map[string]string{"ADMIN": "127.0.0.1:4191"}), nil)
+	return p.dialWith(name, map[string]string{"ADMIN": "127.0.0.1:4191"})
+}
+
+func (p *plane) dialWith(name string, metadata map[string]string) *xdstest.Client {
+	p.t.Helper()
+	c, err := xdstest.Dial(p.ctx, p.address, xdstest.Node(name, demo, metadata), nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
