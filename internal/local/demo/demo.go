@@ -238,12 +238,14 @@ func (d *demo) allOpen(ctx context.Context) error {
 		}
 	}
 	open := map[string]bool{}
-	if _, err := d.await(ctx, "both breakers to open", func(e breakers.Event) bool {
+	last, err := d.await(ctx, "both breakers to open", func(e breakers.Event) bool {
 		open[workload(e)] = e.To != breakers.Closed
 		return open[good] && open[bad]
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
+	d.Show.Event(last)
 	address, err := d.Outbound(caller)
 	if err != nil {
 		return err

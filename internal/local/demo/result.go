@@ -87,7 +87,14 @@ func (r *Result) Write(w io.Writer) error {
 		}
 		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t\n", mark, c.Name, c.Tutorial, c.Here, c.Wanted)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	// The tutorial looked when the back-off had grown to a minute, so that a
+	// minute of 600 calls held one probe. The first minute holds more.
+	_, err := fmt.Fprintf(w, "\nWith the breaker: %s between two probes. Over the first %s since it opened, %d failed probes\nincluded: success %s, bad %s. With back-offs of a minute one call in 600 is a probe: 99.83%%.\n",
+		r.Pace.Quiet, r.SinceTrip.Window, r.Probes, percent(r.SinceTrip.Success), rps(r.SinceTrip.BadRPS))
+	return err
 }
 
 // WriteJSON writes all that was measured.
