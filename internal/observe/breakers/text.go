@@ -335,7 +335,8 @@ func (e *EventWriter) cells(ev Event) []cell {
 	if cause == "" {
 		cause = ev.Cause
 	}
-	if ev.To == Open && ev.Until != nil && !ev.Refused {
+	// A probe that failed tells its back-off in its own words.
+	if ev.From == Closed && ev.To == Open && ev.Until != nil && !ev.Refused {
 		cause += fmt.Sprintf("; next probe in %s", ev.Until.Sub(ev.Time).Round(100*time.Millisecond))
 	}
 	return []cell{
