@@ -63,9 +63,9 @@ func (r *Result) judge() {
 		r.Checks = append(r.Checks, Check{name, tutorial, here, wanted, met})
 	}
 	within := func(v *float64, low, high float64) bool { return v != nil && *v >= low && *v <= high }
-	check("success without a breaker", "51.00%", percent(r.Before.Success), "35% to 65%", within(r.Before.Success, .35, .65))
+	check("success without a breaker", "51.00%", percent(r.Before.Success), "30% to 70%", within(r.Before.Success, .30, .70))
 	check("success with the breaker", "99.83%", percent(r.After.Success), "at least 99.83%", within(r.After.Success, .9983, 1))
-	check("bad, without a breaker", "4.7rps", rps(r.Before.BadRPS), "3.5rps to 6.5rps", r.Before.BadRPS >= 3.5 && r.Before.BadRPS <= 6.5)
+	check("bad, without a breaker", "4.7rps", rps(r.Before.BadRPS), "3rps to 7rps", r.Before.BadRPS >= 3 && r.Before.BadRPS <= 7)
 	check("bad, with the breaker", "0.3rps", rps(r.After.BadRPS), "at most 0.3rps", r.After.BadRPS <= 0.3)
 	check("bad recovers by a probe", "-", "after "+r.RecoveredAfter.Round(100*time.Millisecond).String(), "it does, and gets calls again",
 		r.RecoveredAfter > 0 && r.Recovered.BadRPS > 0.5)
