@@ -76,7 +76,7 @@ func Run(ctx context.Context, cfg Config) error {
 	})
 	cfg.Logger.Info("proxy started", "node", cfg.Node.id(), "admin", adminPort.Addr().String(), "xds", cfg.XDS, "resources", cfg.Resources)
 	err = g.Wait()
-	cfg.Logger.Info("proxy ended", "error", err)
+	cfg.Logger.Info("proxy ended")
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}

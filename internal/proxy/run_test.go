@@ -211,21 +211,25 @@ func TestRunServesBothSides(t *testing.T) {
 			t.Errorf("%s at %s: %d %q", tt.authority, tt.port, code, body)
 		}
 	}
-	resp, err := r.hc.Get("http://" + r.admin + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	metrics, _ := io.ReadAll(resp.Body)
 	for _, want := range []string{
 		`request_total{addr="127.0.0.1:` + res.Endpoint + `",direction="outbound",dst_namespace="demo",dst_port="8080",dst_service="bb"} 2`,
 		`response_total{classification="success",direction="inbound",port="8080",status_code="200"} 1`,
 		`recloser_refused_total{direction="outbound",flag="NR",reason="route_not_found"} 1`,
 	} {
-		if !strings.Contains(string(metrics), want) {
-			t.Errorf("metrics lack %s", want)
-		}
+		// A response is counted just after its last byte went out.
+		r.until("metrics have "+want, func() bool { return strings.Contains(r.metrics(), want) })
 	}
+}
+
+func (r *runRig) metrics() string {
+	r.t.Helper()
+	resp, err := r.hc.Get("http://" + r.admin + "/metrics")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	return string(text)
 }
 
 func TestRunFollowsChangesWithoutAFailedRequest(t *testing.T) {

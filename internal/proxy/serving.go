@@ -30,6 +30,7 @@ type serving struct {
 	// Owned by run.
 	running  map[string]*running
 	draining sync.WaitGroup
+	told     string // of the last failure, which is not repeated in the log
 
 	mu    sync.Mutex
 	state error // of ready; guarded by mu
@@ -125,7 +126,21 @@ func (s *serving) follow(work context.Context, snap *snapshot.Snapshot) error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	failed := errors.Join(errs...)
+	s.tell(failed)
+	return failed
+}
+
+// tell logs a failure when it is another than before.
+func (s *serving) tell(failed error) {
+	text := ""
+	if failed != nil {
+		text = failed.Error()
+	}
+	if text != s.told && text != "" {
+		s.cfg.Logger.Error("listeners cannot be opened; they are tried again", "error", failed)
+	}
+	s.told = text
 }
 
 // serve starts or changes one listener's server. Where its address cannot be
@@ -149,9 +164,7 @@ func (s *serving) serve(work context.Context, l *snapshot.Listener) error {
 		socket, err = listen(work, address)
 	}
 	if err != nil {
-		err = fmt.Errorf("listener %q: %w", l.Name, err)
-		s.cfg.Logger.Error("listener cannot be opened; it is tried again", "error", err)
-		return err
+		return fmt.Errorf("listener %q: %w", l.Name, err)
 	}
 	s.running[l.Name] = s.start(work, l, address, socket)
 	s.cfg.Logger.Info("listener serves", "name", l.Name, "address", socket.Addr().String())

@@ -32,8 +32,12 @@ import (
 )
 
 // settle is how long a file must be quiet before it is read: editors and
-// deployment tools write in several steps.
-const settle = 50 * time.Millisecond
+// deployment tools write in several steps. One that is never quiet is read after
+// settleAtMost.
+const (
+	settle       = 50 * time.Millisecond
+	settleAtMost = time.Second
+)
 
 // FileConfig of a File.
 type FileConfig struct {
@@ -92,6 +96,7 @@ func (f *File) Run(ctx context.Context) error {
 	changed := time.NewTimer(time.Hour)
 	changed.Stop()
 	defer changed.Stop()
+	var since time.Time // of the first change that was not read yet
 	for {
 		f.tell()
 		select {
@@ -99,11 +104,18 @@ func (f *File) Run(ctx context.Context) error {
 			return nil
 		case <-f.subs.wake:
 			f.forget()
-		case <-watcher.Events:
-			changed.Reset(settle)
+		case event := <-watcher.Events:
+			if !f.concerns(event.Name) {
+				continue
+			}
+			if since.IsZero() {
+				since = time.Now()
+			}
+			changed.Reset(max(0, min(settle, settleAtMost-time.Since(since))))
 		case err := <-watcher.Errors:
 			f.cfg.Logger.Warn("watching the resources failed", "path", f.cfg.Path, "error", err)
 		case <-changed.C:
+			since = time.Time{}
 			have, err := readResources(f.cfg.Path)
 			if err != nil {
 				f.cfg.Logger.Error("resources are wrong; the last good ones stay", "error", err)
@@ -112,6 +124,13 @@ func (f *File) Run(ctx context.Context) error {
 			f.have = have
 		}
 	}
+}
+
+// concerns tells whether a change in the file's folder may be one of the file:
+// of itself, or of the hidden links by which Kubernetes switches a ConfigMap.
+func (f *File) concerns(changed string) bool {
+	name := filepath.Base(changed)
+	return name == filepath.Base(f.cfg.Path) || strings.HasPrefix(name, "..")
 }
 
 // forget drops what is no longer wanted from what the Sink is known to have.

@@ -103,3 +103,33 @@ func TestReadResourcesSaysAllThatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestFileFollowsASymbolicLinkThatIsSwitched(t *testing.T) {
+	// As Kubernetes mounts a ConfigMap: file -> ..data/file, ..data -> ..v1.
+	dir := t.TempDir()
+	for version, text := range map[string]string{"..v1": resources, "..v2": strings.ReplaceAll(resources, "name: outbound", "name: other")} {
+		if err := os.Mkdir(filepath.Join(dir, version), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, version, "r.yaml"), text)
+	}
+	for from, to := range map[string]string{"..data": "..v1", "r.yaml": "..data/r.yaml"} {
+		if err := os.Symlink(to, filepath.Join(dir, from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sink := newRecorder()
+	f := NewFile(FileConfig{Path: filepath.Join(dir, "r.yaml"), Sink: sink, Logger: quiet()})
+	f.Subscribe(Listener, Wildcard)
+	run(t, f.Run)
+	receive(t, "update", sink.updates)
+	if err := os.Symlink("..v2", filepath.Join(dir, "..new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"-outbound", "other"}, receive(t, "update", sink.updates).names()); diff != "" {
+		t.Error(diff)
+	}
+}
