@@ -83,17 +83,23 @@ func TestDrainWaits(t *testing.T) {
 	for range 3 {
 		<-started
 	}
+	begun, err := http.ReadResponse(answer.br, nil)
+	if err != nil || begun.Close {
+		t.Fatal(begun, err)
+	}
 	drained := make(chan error, 1)
 	go func() { drained <- drainWithin(hangs, r.server) }()
 	eventually(t, "draining has begun", r.server.draining.Load)
 	body.send(pattern(50_000))
 	close(release)
+	if b, err := io.ReadAll(begun.Body); string(b) != "/answer 0" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
 	for _, c := range []struct {
 		p     *peer
 		want  string
 		close bool
 	}{
-		{answer, "/answer 0", false}, // its head was out before
 		{body, "/body 100000", true},
 		{queue, "/first 0", false},
 		{queue, "/second 0", true},
