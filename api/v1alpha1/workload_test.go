@@ -195,9 +195,9 @@ func fields(t reflect.Type, path string, out *[]string) {
 	*out = append(*out, fmt.Sprint(path, " ", names[t.Kind()]))
 	switch t.Kind() {
 	case reflect.Struct:
-		for i := range t.NumField() {
-			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-			fields(t.Field(i).Type, path+"."+name, out)
+		for field := range t.Fields() {
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			fields(field.Type, path+"."+name, out)
 		}
 	case reflect.Slice:
 		fields(t.Elem(), path+"[]", out)

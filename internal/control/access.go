@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"net"
+	"slices"
 
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
@@ -58,8 +59,8 @@ func (c *Control) Reports() *report.Store { return c.reports }
 // Problems is everything that is wrong with the configuration now, and what
 // proxies refused, in order.
 func (c *Control) Problems() []lint.Finding {
-	f := c.state.Load().findings()
-	return lint.Sort(append(f[:len(f):len(f)], c.xds.Findings()...))
+	// A copy: Sort works in place, and the state is everybody's.
+	return lint.Sort(slices.Concat(c.state.Load().findings(), c.xds.Findings()))
 }
 
 // Policy is what holds for requests from the service's own namespace.

@@ -34,7 +34,7 @@ func Read(paths []string) (*Offline, error) {
 
 // findings is everything that is wrong, in order.
 func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.Finding {
-	out := append(problems[:len(problems):len(problems)], t.Findings()...)
+	out := slices.Concat(problems, t.Findings())
 	for _, kind := range []source.Kind{source.Namespace, source.Deployment, source.Workload} {
 		for _, o := range w.Objects(kind) {
 			out = append(out, policy.CheckAnnotations(o)...)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -62,8 +63,10 @@ func (w *walker) line(n *yaml.Node) int { return n.Line + w.offset }
 func (w *walker) top(n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
 		w.out.Unreadable = true
-		w.problem(Problem{Code: "not-an-object", Severity: Error, Line: w.line(n), Value: brief(n),
-			Reason: "a document must be an object with apiVersion and kind"})
+		w.problem(Problem{
+			Code: "not-an-object", Severity: Error, Line: w.line(n), Value: brief(n),
+			Reason: "a document must be an object with apiVersion and kind",
+		})
 		return
 	}
 	apiVersion, kind := scalar(n, "apiVersion"), scalar(n, "kind")
@@ -102,8 +105,10 @@ func (w *walker) one(n *yaml.Node, apiVersion, kind string) {
 	w.origin = &Origin{Source: w.decoder.Source, File: w.decoder.File, Line: w.line(n), Fields: map[string]int{}}
 	if name == "" {
 		w.object = strings.ToLower(kind)
-		w.problem(Problem{Code: "no-name", Severity: Error, Line: w.line(n), Field: "metadata.name",
-			Reason: "an object needs a name"})
+		w.problem(Problem{
+			Code: "no-name", Severity: Error, Line: w.line(n), Field: "metadata.name",
+			Reason: "an object needs a name",
+		})
 		return
 	}
 
@@ -116,7 +121,7 @@ func (w *walker) one(n *yaml.Node, apiVersion, kind string) {
 	if !w.failed {
 		w.fill(value.Interface(), tree, n)
 	}
-	if v, ok := value.Interface().(interface{ Validate() error }); ok && !w.failed {
+	if v, ok := reflect.TypeAssert[interface{ Validate() error }](value); ok && !w.failed {
 		w.invalid(v.Validate())
 	}
 	if w.failed {
@@ -148,8 +153,7 @@ func (w *walker) invalid(err error) {
 	}
 	for _, e := range parts {
 		p := Problem{Code: "invalid-field", Severity: Error, Line: w.origin.Line, Reason: e.Error()}
-		var fe *v1alpha1.FieldError
-		if errors.As(e, &fe) {
+		if fe, ok := errors.AsType[*v1alpha1.FieldError](e); ok {
 			p.Field, p.Value, p.Reason = fe.Field, fe.Value, fe.Allowed
 			p.Line = w.origin.LineOf(fe.Field)
 		}
@@ -165,15 +169,19 @@ func (w *walker) checkName(field, name string, meta *yaml.Node, kind Kind) {
 		check, allowed = validation.IsDNS1123Label, allowedLabel
 	}
 	if len(check(name)) > 0 {
-		w.problem(Problem{Code: "bad-name", Severity: Error, Line: w.lineOfKey(meta, "name"), Field: field, Value: name,
-			Allowed: allowed, Reason: "this name cannot be part of a host name"})
+		w.problem(Problem{
+			Code: "bad-name", Severity: Error, Line: w.lineOfKey(meta, "name"), Field: field, Value: name,
+			Allowed: allowed, Reason: "this name cannot be part of a host name",
+		})
 	}
 }
 
 func (w *walker) checkNamespace(namespace string, meta *yaml.Node) {
 	if len(validation.IsDNS1123Label(namespace)) > 0 {
-		w.problem(Problem{Code: "bad-name", Severity: Error, Line: w.lineOfKey(meta, "namespace"), Field: "metadata.namespace", Value: namespace,
-			Allowed: allowedLabel, Reason: "this namespace cannot be part of a host name"})
+		w.problem(Problem{
+			Code: "bad-name", Severity: Error, Line: w.lineOfKey(meta, "namespace"), Field: "metadata.namespace", Value: namespace,
+			Allowed: allowedLabel, Reason: "this namespace cannot be part of a host name",
+		})
 	}
 }
 
@@ -186,8 +194,10 @@ func (w *walker) lineOfKey(n *yaml.Node, key string) int {
 
 // unknownKind passes an object over, with the reason.
 func (w *walker) unknownKind(n *yaml.Node, apiVersion, kind string) {
-	p := Problem{Code: "unknown-kind", Severity: Warning, Line: w.line(n), Field: "kind",
-		Value: strings.TrimPrefix(apiVersion+"/"+kind, "/"), Reason: "this kind is not understood and is passed over"}
+	p := Problem{
+		Code: "unknown-kind", Severity: Warning, Line: w.line(n), Field: "kind",
+		Value: strings.TrimPrefix(apiVersion+"/"+kind, "/"), Reason: "this kind is not understood and is passed over",
+	}
 	switch other := otherVersion(kind); {
 	case kind == "" || apiVersion == "":
 		p.Code, p.Severity = "no-kind", Error
@@ -248,8 +258,10 @@ func (w *walker) tooLarge(n *yaml.Node, path string, depth int) bool {
 	if depth <= maxDepth && w.nodes <= maxNodes {
 		return false
 	}
-	w.problem(Problem{Code: "too-large", Severity: Error, Line: w.line(n), Field: path,
-		Reason: fmt.Sprintf("a document may have %d values and %d levels", maxNodes, maxDepth)})
+	w.problem(Problem{
+		Code: "too-large", Severity: Error, Line: w.line(n), Field: path,
+		Reason: fmt.Sprintf("a document may have %d values and %d levels", maxNodes, maxDepth),
+	})
 	return true
 }
 
@@ -316,8 +328,10 @@ func (w *walker) pairs(n *yaml.Node, path string, depth int, f func(k, v *yaml.N
 			continue
 		}
 		if seen[k.Value] {
-			w.problem(Problem{Code: "duplicate-key", Severity: Error, Line: w.line(k), Field: join(path, k.Value),
-				Reason: "this stands twice; one of the two would be lost"})
+			w.problem(Problem{
+				Code: "duplicate-key", Severity: Error, Line: w.line(k), Field: join(path, k.Value),
+				Reason: "this stands twice; one of the two would be lost",
+			})
 			continue
 		}
 		seen[k.Value] = true
@@ -334,8 +348,8 @@ func (w *walker) merge(v *yaml.Node, path string, depth int, f func(k, v *yaml.N
 		w.pairs(v, path, depth, f)
 	case yaml.SequenceNode:
 		// The first one wins in YAML, the last call wins in f.
-		for i := len(v.Content) - 1; i >= 0; i-- {
-			w.merge(resolve(v.Content[i]), path, depth+1, f)
+		for _, v0 := range slices.Backward(v.Content) {
+			w.merge(resolve(v0), path, depth+1, f)
 		}
 	}
 }
@@ -397,8 +411,10 @@ func (w *walker) opaque(n *yaml.Node, t reflect.Type, path string) any {
 }
 
 func (w *walker) wrongType(n *yaml.Node, path, want string) {
-	p := Problem{Code: "wrong-type", Severity: Error, Line: w.line(n), Field: path, Value: brief(n),
-		Allowed: want, Reason: "this has the wrong type"}
+	p := Problem{
+		Code: "wrong-type", Severity: Error, Line: w.line(n), Field: path, Value: brief(n),
+		Allowed: want, Reason: "this has the wrong type",
+	}
 	if want == "a string" && n.Kind == yaml.ScalarNode {
 		p.Mend = fmt.Sprintf("put it in quotes: %q", n.Value)
 	}
@@ -410,8 +426,10 @@ func (w *walker) unknownField(k *yaml.Node, path string, fields map[string]refle
 	for f := range fields {
 		names = append(names, f)
 	}
-	p := Problem{Code: "unknown-field", Severity: Warning, Line: w.line(k), Field: path,
-		Reason: "there is no such field; it is passed over"}
+	p := Problem{
+		Code: "unknown-field", Severity: Warning, Line: w.line(k), Field: path,
+		Reason: "there is no such field; it is passed over",
+	}
 	if near := Nearest(k.Value, sorted(names)); near != "" {
 		p.Mend = "did you mean " + near + "?"
 	}

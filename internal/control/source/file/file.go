@@ -128,8 +128,10 @@ func (s *Source) scan() (u source.Update, changed, again bool) {
 	for _, p := range s.cfg.Paths {
 		names, err := list(p)
 		if err != nil {
-			u.Problems = append(u.Problems, source.Problem{Code: "unreadable", Severity: source.Error, File: p,
-				Reason: "this cannot be read: " + reason(err), Mend: "its objects are gone until it can be read again"})
+			u.Problems = append(u.Problems, source.Problem{
+				Code: "unreadable", Severity: source.Error, File: p,
+				Reason: "this cannot be read: " + reason(err), Mend: "its objects are gone until it can be read again",
+			})
 		}
 		for _, n := range names {
 			if !seen[n] {
@@ -296,8 +298,7 @@ func readFile(name string) ([]byte, error) {
 
 // reason is an error without the path, which the problem names already.
 func reason(err error) string {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err.Error()
 	}
 	return err.Error()

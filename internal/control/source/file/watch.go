@@ -102,7 +102,7 @@ func (w *watcher) wait(ctx context.Context, quiet, rescan time.Duration) bool {
 			return false
 		case <-timer.C:
 			return true
-		case <-errs: // events were lost, perhaps: look soon
+		case <-errs: //nolint:errcheck // whatever it is: events may be lost, so look soon
 		case e := <-events:
 			if e.Op == fsnotify.Chmod {
 				continue
