@@ -10,8 +10,11 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 GO      ?= go
-BUILD   := $(GO) build -trimpath
-LINT    := $(GO) tool -modfile=tools/go.mod golangci-lint
+# Programs are static and the same wherever they are built; all that compiles
+# does so with the same settings, so that the build cache serves it all.
+PURE    := CGO_ENABLED=0 GOFLAGS="$(shell $(GO) env GOFLAGS) -trimpath"
+BUILD   := $(PURE) $(GO) build
+LINT    := $(PURE) $(GO) tool -modfile=tools/go.mod golangci-lint
 
 # The race detector needs cgo, hence a C compiler, on Linux. RACE= switches it
 # off; RACE=-race demands it.
@@ -30,7 +33,7 @@ test: ## all tests (PKGS=./breaker/... for some)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (3s) each
-	GO="$(GO)" .ci/fuzz $(FUZZTIME)
+	$(PURE) GO="$(GO)" .ci/fuzz $(FUZZTIME)
 
 .PHONY: lint
 lint: ## golangci-lint and go vet; builds the linter on first use
@@ -57,7 +60,7 @@ microbench: ## the Go benchmarks, with their allocations
 
 .PHONY: cross
 cross: ## compile everything for linux and darwin, amd64 and arm64
-	GO="$(GO)" .ci/cross
+	$(PURE) GO="$(GO)" .ci/cross
 
 .PHONY: generate
 generate: ## the Go code of the protos again; needs protoc
