@@ -39,9 +39,11 @@ func (p plane) Targets() []scrape.Target {
 			continue
 		}
 		labels := map[string]string{"namespace": n.Metadata["NAMESPACE"], "pod": n.Metadata["POD"]}
-		if w := n.Metadata["WORKLOAD"]; w != "" {
-			// deployment="good", as Linkerd has it; any other kind likewise.
-			labels[strings.ToLower(cmp.Or(n.Metadata["WORKLOAD_KIND"], "workload"))] = w
+		// deployment="good", as Linkerd has it; any other kind likewise. A pod
+		// that stands for itself has its label already.
+		kind := strings.ToLower(cmp.Or(n.Metadata["WORKLOAD_KIND"], "workload"))
+		if w := n.Metadata["WORKLOAD"]; w != "" && labels[kind] == "" {
+			labels[kind] = w
 		}
 		out = append(out, scrape.Target{ID: n.ID, Address: n.Admin, Labels: labels})
 	}
@@ -76,7 +78,19 @@ func (p plane) Resources() []stat.Resource {
 		model.Owner
 	}
 	owned, namespaced := map[owner]tally{}, map[string]tally{}
-	for _, pod := range w.Pods() {
+	pods := w.Pods()
+	// On a laptop the instances of a Pod are Pods that it owns, and the Pod
+	// itself runs nowhere.
+	templates := map[model.Name]bool{}
+	for _, pod := range pods {
+		if pod.WorkloadKind == string(source.Pod) && pod.Workload != pod.Name.Name {
+			templates[model.Name{Namespace: pod.Namespace, Name: pod.Workload}] = true
+		}
+	}
+	for _, pod := range pods {
+		if templates[pod.Name] {
+			continue
+		}
 		t := one(pod)
 		put(stat.Pod, pod.Name, pod.Spec.Labels, t)
 		o := owned[owner{pod.Namespace, pod.Owner}]
@@ -99,7 +113,9 @@ func (p plane) Resources() []stat.Resource {
 	for _, s := range w.Services() {
 		var t tally
 		for _, pod := range s.Selects {
-			t.add(one(pod))
+			if !templates[pod.Name] {
+				t.add(one(pod))
+			}
 		}
 		put(stat.Service, s.Name, s.Spec.Labels, t)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -71,8 +72,12 @@ func meta(name string, labels map[string]string) metav1.ObjectMeta {
 }
 
 func pod(name, deployment, ip string, ready corev1.ConditionStatus) source.Object {
+	return owned(name, "Deployment", deployment, ip, ready)
+}
+
+func owned(name, kind, owner, ip string, ready corev1.ConditionStatus) source.Object {
 	m := meta(name, map[string]string{"app": "bb"})
-	m.OwnerReferences = []metav1.OwnerReference{{Kind: "Deployment", Name: deployment}}
+	m.OwnerReferences = []metav1.OwnerReference{{Kind: kind, Name: owner}}
 	return object(source.Pod, &corev1.Pod{ObjectMeta: m, Status: corev1.PodStatus{
 		Phase: corev1.PodRunning, PodIP: ip, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}},
 	}})
@@ -93,20 +98,20 @@ func tutorialObjects() []source.Object {
 }
 
 // connect opens a proxy's stream to the control plane.
-func connect(t *testing.T, c *control.Control, conn *grpc.ClientConn, pod string) {
+func connect(t *testing.T, conn *grpc.ClientConn, pod, kind, workload string) {
 	t.Helper()
 	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	metadata, err := structpb.NewStruct(map[string]any{
-		"NAMESPACE": "demo", "POD": pod, "WORKLOAD": "good", "WORKLOAD_KIND": "Deployment", "ADMIN": "127.0.1.2:4191",
+		"NAMESPACE": "demo", "POD": pod, "WORKLOAD": workload, "WORKLOAD_KIND": kind, "ADMIN": "127.0.1.2:4191",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = stream.Send(&discoveryv3.DeltaDiscoveryRequest{
-		Node:    &corev3.Node{Id: pod + ".demo", Cluster: "good.demo", Metadata: metadata},
+		Node:    &corev3.Node{Id: pod + ".demo", Cluster: workload + ".demo", Metadata: metadata},
 		TypeUrl: "type.googleapis.com/envoy.config.listener.v3.Listener",
 	})
 	if err != nil {
@@ -119,8 +124,8 @@ func connect(t *testing.T, c *control.Control, conn *grpc.ClientConn, pod string
 
 func TestResourcesOfControl(t *testing.T) {
 	c, conn := runControl(t, tutorialObjects()...)
-	connect(t, c, conn, "good-1")
-	connect(t, c, conn, "good-3")
+	connect(t, conn, "good-1", "Deployment", "good")
+	connect(t, conn, "good-3", "Pod", "good-3")
 	o := observe.Of(c)
 	got := map[string][2]int{}
 	for _, r := range o.Mesh.Resources() {
@@ -136,9 +141,25 @@ func TestResourcesOfControl(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	target := scrape.Target{ID: "good-1.demo", Address: "127.0.1.2:4191", Labels: map[string]string{"namespace": "demo", "pod": "good-1", "deployment": "good"}}
-	if targets := o.Mesh.Targets(); len(targets) != 2 || !cmp.Equal(targets[0], target) && !cmp.Equal(targets[1], target) {
-		t.Errorf("targets %+v", targets)
+	targets := o.Mesh.Targets()
+	slices.SortFunc(targets, func(a, b scrape.Target) int { return strings.Compare(a.ID, b.ID) })
+	if diff := cmp.Diff([]scrape.Target{
+		{ID: "good-1.demo", Address: "127.0.1.2:4191", Labels: map[string]string{"namespace": "demo", "pod": "good-1", "deployment": "good"}},
+		{ID: "good-3.demo", Address: "127.0.1.2:4191", Labels: map[string]string{"namespace": "demo", "pod": "good-3"}},
+	}, targets); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A Pod of a manifest that runs as Pods that it owns is not an instance.
+func TestResourcesOfAPodTemplate(t *testing.T) {
+	c, _ := runControl(t, append(tutorialObjects()[:2],
+		object(source.Pod, &corev1.Pod{ObjectMeta: meta("single", map[string]string{"app": "bb"})}),
+		owned("single-x-1", "Pod", "single", "127.0.1.9", corev1.ConditionTrue))...)
+	for _, r := range observe.Of(c).Mesh.Resources() {
+		if r.Name == "single" || r.Instances != 1 {
+			t.Errorf("%s %s has %d instances, want the one that runs", r.Kind, r.Name, r.Instances)
+		}
 	}
 }
 
