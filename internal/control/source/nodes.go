@@ -56,7 +56,6 @@ func brief(n *yaml.Node) string {
 // collectFields adds the JSON names of a struct's fields with their types.
 func collectFields(t reflect.Type, into map[string]reflect.Type) {
 	for f := range t.Fields() {
-		f := f
 		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || !f.IsExported() && !f.Anonymous:

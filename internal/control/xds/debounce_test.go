@@ -43,7 +43,7 @@ func TestDebounce(t *testing.T) {
 
 		for i := range 3 {
 			m.set(instance("a", fmt.Sprintf("10.0.0.%d", i)))
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // the clock of the bubble
 		}
 		// The last change was 20 ms ago.
 		start = time.Now()
@@ -55,7 +55,7 @@ func TestDebounce(t *testing.T) {
 		start = time.Now()
 		for i := range 30 {
 			m.set(instance("a", fmt.Sprintf("10.0.1.%d", i)))
-			time.Sleep(40 * time.Millisecond)
+			time.Sleep(40 * time.Millisecond) //nolint:forbidigo // the clock of the bubble
 		}
 		if d := time.Since(start); d != 1200*time.Millisecond {
 			t.Fatal(d)
