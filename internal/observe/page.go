@@ -23,7 +23,7 @@ func mountPage(mux *http.ServeMux) {
 		}
 	}
 	// Not "index.html": the file server would redirect from that name.
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		b, err := pageFiles.ReadFile("page/index.html")
 		if err != nil {
 			refuse(w, http.StatusInternalServerError, err.Error())

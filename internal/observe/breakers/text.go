@@ -340,8 +340,12 @@ func (e *EventWriter) cells(ev Event) []cell {
 		cause += fmt.Sprintf("; next probe in %s", ev.Until.Sub(ev.Time).Round(100*time.Millisecond))
 	}
 	return []cell{
-		{text: at.Format("15:04:05.000")}, {text: ev.Client.text(false)}, {text: e.Style.service(ev.Service)},
-		{text: ev.Endpoint.text()}, {text: change, state: ev.To}, {text: cause},
+		{text: at.Format("15:04:05.000")},
+		{text: ev.Client.text(false)},
+		{text: e.Style.service(ev.Service)},
+		{text: ev.Endpoint.text()},
+		{text: change, state: ev.To},
+		{text: cause},
 	}
 }
 
