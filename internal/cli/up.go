@@ -201,8 +201,10 @@ func (s *upScreen) overview(up *local.Up, cfg local.UpConfig) {
 		}
 	}
 	lines = append(lines, "", "Look at it from another terminal:")
-	for _, hint := range hints(instances, up.HTTPAddress()) {
-		lines = append(lines, "  "+hint)
+	for _, hint := range append(hints(instances, up.HTTPAddress()), up.Mesh.ExampleCall()) {
+		if hint != "" {
+			lines = append(lines, "  "+hint)
+		}
 	}
 	s.print(append(lines, "")...)
 }

@@ -30,6 +30,7 @@ type Event struct {
 	// "sidecar".
 	Part      string
 	Detail    string        // status of an end, or a reason
+	Where     string        // Refused: file and line, where they are known
 	OK        bool          // Crashed: it ended with status 0
 	Lines     []string      // Crashed: the last lines that it printed
 	Restart   time.Duration // Crashed: until it is started again; 0: never
@@ -55,6 +56,9 @@ func (e Event) String() string {
 	case Failed:
 		return fmt.Sprintf("%s: %s cannot be started: %s", e.Instance, e.Part, e.Detail)
 	case Refused:
+		if e.Where != "" {
+			return fmt.Sprintf("%s (%s) is not run: %s", e.Owner, e.Where, e.Detail)
+		}
 		return fmt.Sprintf("%s is not run: %s", e.Owner, e.Detail)
 	case Draining:
 		return e.Instance + " finishes what it has and ends"

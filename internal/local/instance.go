@@ -237,7 +237,7 @@ func (in *instance) watch(ctx context.Context) {
 	if !sleep(ctx, p.delay) {
 		return
 	}
-	failures := 0
+	failures, told := 0, false
 	for {
 		meshed := in.host.ready(ctx, in.place.admin)
 		passing := in.running() && p.check(ctx, in.programAddress, in.ports)
@@ -249,7 +249,6 @@ func (in *instance) watch(ctx context.Context) {
 		} else {
 			failures++
 		}
-		was := in.isReady()
 		in.mu.Lock()
 		now := passing || (in.passing && in.runningLocked() && failures < p.threshold)
 		different := in.meshed != meshed || in.passing != now
@@ -262,8 +261,10 @@ func (in *instance) watch(ctx context.Context) {
 				}
 			})
 		}
-		if is := in.isReady(); is != was {
+		// Readiness may also have gone in between, with a program or the sidecar.
+		if is := in.isReady(); is != told {
 			in.announce(is)
+			told = is
 		}
 		period := p.period
 		if !in.isReady() {

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 )
 
@@ -55,6 +56,22 @@ func (in *instance) describe() Instance {
 		d.PIDs = append(d.PIDs, in.sidecar.pid)
 	}
 	return d
+}
+
+// ExampleCall is a command line that calls a service of the mesh as one of its
+// instances would, or empty where there is nothing to call.
+func (m *Mesh) ExampleCall() string {
+	for _, s := range m.cfg.Worlds.World().Services() {
+		if len(s.Ports) == 0 {
+			continue
+		}
+		for _, in := range m.list() {
+			if in.owner.namespace == s.Namespace && !in.isDraining() && !selects(s.Spec.Spec.Selector, in.template.labels) {
+				return fmt.Sprintf("curl -x http://%s http://%s:%d/", in.place.outbound, s.Name.Name, s.Ports[0].Number)
+			}
+		}
+	}
+	return ""
 }
 
 // AwaitReady waits until every instance that the manifests ask for has been

@@ -237,8 +237,8 @@ func (m *Mesh) tell(problems []Problem) {
 	for _, p := range problems {
 		now[p] = true
 		if !m.problems[p] {
-			m.cfg.Notify(Event{Kind: Refused, Owner: p.Object, Detail: p.Reason})
-			m.cfg.Logger.Warn("object is not run", "object", p.Object, "at", p.Where, "reason", p.Reason)
+			m.cfg.Notify(Event{Kind: Refused, Owner: p.Object, Detail: p.Reason, Where: p.Where})
+			m.cfg.Logger.Info("object is not run", "object", p.Object, "at", p.Where, "reason", p.Reason)
 		}
 	}
 	m.problems = now

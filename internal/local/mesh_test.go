@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -561,4 +562,28 @@ spec:
 	if n := strings.Count(r.lines(), "] done"); n != 1 {
 		t.Errorf("it ran %d times", n)
 	}
+}
+
+func TestSidecarThatDiesIsStartedAgain(t *testing.T) {
+	r := newRig(t, deployment(1, "x"), nil)
+	r.await("ready", r.ready("web", 1))
+	in := r.mesh.list()[0]
+	in.mu.Lock()
+	pid := in.sidecar.pid
+	in.mu.Unlock()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	r.await("its end is told", func() bool {
+		return r.has(func(e Event) bool { return e.Kind == Crashed && e.Part == "sidecar" && e.Detail == "signal: killed" })
+	})
+	r.await("not ready without it", func() bool { return r.has(func(e Event) bool { return e.Kind == NotReady }) })
+	r.await("ready again", r.ready("web", 1))
+}
+
+// Relative paths of a Workload start at the folder of its manifest.
+func TestWorkloadStartsInTheFolderOfItsManifest(t *testing.T) {
+	r := newRig(t, workload(`[/bin/sh, -c, "pwd; sleep 100"]`, "  workingDir: testdata"), nil)
+	want := filepath.Join(must(os.Getwd()), "testdata")
+	r.await("it prints where it is", func() bool { return strings.Contains(r.lines(), "] "+want+"\n") })
 }
