@@ -10,6 +10,7 @@ import (
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
+	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
@@ -101,10 +102,16 @@ func (c *conn) routes() (*route.Table, telemetry.Reason) {
 	ctx, cancel := context.WithTimeout(context.Background(), c.srv.t.Hosts)
 	defer cancel()
 	table, err := c.srv.cfg.Hosts.Await(ctx, string(c.req.Host))
-	if table == nil && errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case table != nil:
+		return table, telemetry.ViaUpstream
+	case errors.Is(err, context.DeadlineExceeded):
 		return nil, telemetry.NoControlPlane
+	case errors.Is(err, snapshot.ErrTooManyHosts):
+		return nil, telemetry.Overload
+	default:
+		return nil, telemetry.RouteNotFound
 	}
-	return table, telemetry.RouteNotFound
 }
 
 // admit gets an endpoint and its breaker's permit for the request, waiting for

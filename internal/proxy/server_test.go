@@ -21,6 +21,7 @@ import (
 
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
+	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
@@ -215,6 +216,35 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// unknownHost is of which nothing is known, and asking ends with err.
+type unknownHost struct{ err error }
+
+func (h unknownHost) Lookup([]byte) (*route.Table, bool) { return nil, false }
+
+func (h unknownHost) Await(context.Context, string) (*route.Table, error) { return nil, h.err }
+
+func TestRefusalsOfUnknownHosts(t *testing.T) {
+	for _, tc := range []struct {
+		err    error
+		status int
+		reason string
+	}{
+		{snapshot.ErrNoHost, 404, "route_not_found"},
+		{context.DeadlineExceeded, 503, "no_answer_from_control_plane"},
+		{snapshot.ErrTooManyHosts, 503, "overload"},
+	} {
+		r := newRig(t, nil, func(s *ServerConfig, _ *upstream.Config) { s.Hosts = unknownHost{tc.err} })
+		resp, err := client(t).Get(r.url("/"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("recloser-reason"); resp.StatusCode != tc.status || got != tc.reason {
+			t.Errorf("%v: %d %q, want %d %q", tc.err, resp.StatusCode, got, tc.status, tc.reason)
+		}
 	}
 }
 

@@ -246,8 +246,7 @@ func (c *Cluster) changedChan() <-chan struct{} {
 	return c.changed
 }
 
-// sweep lets time-driven detectors and recoveries act, and closes connections
-// that were idle for too long.
+// sweep lets time-driven detectors and recoveries act.
 func (c *Cluster) sweep(now time.Duration) {
 	if at := c.group.NextSweep(); at != 0 && at <= now {
 		c.group.Sweep(now)
@@ -255,11 +254,13 @@ func (c *Cluster) sweep(now time.Duration) {
 	if c.dirty.Load() {
 		c.rebuild(now)
 	}
-	cut := now - c.cfg.Load().IdleTimeout
-	if cut <= 0 {
-		return
-	}
-	for _, e := range c.Endpoints() {
-		e.closeIdle(cut)
+}
+
+// closeIdle closes connections that were idle for too long.
+func (c *Cluster) closeIdle(now time.Duration) {
+	if cut := now - c.cfg.Load().IdleTimeout; cut > 0 {
+		for _, e := range c.Endpoints() {
+			e.closeIdle(cut)
+		}
 	}
 }

@@ -17,6 +17,10 @@ import (
 // brings about. Detectors have their own, longer, intervals.
 const sweepInterval = 100 * time.Millisecond
 
+// idleInterval is how often pooled connections are looked at: it looks at each
+// endpoint, and idle timeouts need no precision.
+const idleInterval = 5 * time.Second
+
 // SetOptions are a Set's surroundings.
 type SetOptions struct {
 	Clock   breaker.Clock
@@ -118,6 +122,8 @@ func (s *Set) Clusters() []*Cluster {
 func (s *Set) Run(ctx context.Context) error {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
+	idle := time.NewTicker(idleInterval)
+	defer idle.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -131,6 +137,11 @@ func (s *Set) Run(ctx context.Context) error {
 			now := s.opts.Clock()
 			for _, c := range s.Clusters() {
 				c.sweep(now)
+			}
+		case <-idle.C:
+			now := s.opts.Clock()
+			for _, c := range s.Clusters() {
+				c.closeIdle(now)
 			}
 		}
 	}

@@ -450,11 +450,11 @@ func TestIdleConnectionsExpire(t *testing.T) {
 	}
 	echoOnce(t, c)
 	e.Put(c, time.Minute)
-	e.cluster.sweep(time.Minute + time.Second/2)
+	e.cluster.closeIdle(time.Minute + time.Second/2)
 	if e.cluster.limits.Load().InFlight().Connections != 1 {
 		t.Fatal("closed before its time")
 	}
-	e.cluster.sweep(time.Minute + 2*time.Second)
+	e.cluster.closeIdle(time.Minute + 2*time.Second)
 	if e.cluster.limits.Load().InFlight().Connections != 0 {
 		t.Error("still open after its idle timeout")
 	}
