@@ -176,8 +176,13 @@ func (p *peer) answer(t testing.TB, method string) (*http.Response, string) {
 // eventually waits until what is true.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(hangs); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	end := time.After(hangs)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-end:
 			t.Fatalf("still not: %s", what)
 		}
 	}

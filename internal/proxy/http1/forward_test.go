@@ -62,7 +62,8 @@ func TestRequestForward(t *testing.T) {
 			"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nAuthorization: b\r\nCookie: c\r\nX-Forwarded-For: d\r\nContent-Type: e\r\n\r\n",
 		},
 		{
-			"Connection can not remove what others rely on", ForwardOptions{},
+			"Connection can not remove what others rely on",
+			ForwardOptions{},
 			"POST / HTTP/1.1\r\nConnection: expect, x-request-id, trailer, forwarded, date\r\nHost: a\r\nExpect: 100-continue\r\n" +
 				"X-Request-Id: b\r\nTrailer: c\r\nForwarded: d\r\nDate: e\r\n\r\n",
 			"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" +
