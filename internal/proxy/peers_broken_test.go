@@ -96,11 +96,38 @@ func TestSlowBody(t *testing.T) {
 	p := dial(t, r.addr)
 	p.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
 	resp, _ := p.answer(t, "POST")
-	if resp.StatusCode/100 != 4 && resp.StatusCode/100 != 5 || !resp.Close {
-		t.Errorf("%d, close %v", resp.StatusCode, resp.Close)
+	if reason := resp.Header.Get("recloser-reason"); resp.StatusCode != 408 || reason != "request_body_timeout" || !resp.Close {
+		t.Errorf("%d %q, close %v, want 408 and the end", resp.StatusCode, reason, resp.Close)
 	}
 	if <-complete {
 		t.Error("the endpoint saw a complete request")
+	}
+}
+
+// An endpoint that only ever announces an answer does not keep the exchange.
+func TestInterimAnswersWithoutEnd(t *testing.T) {
+	up := startUpstream(t, func(p *peer, _ int) {
+		if _, err := p.request(); err != nil {
+			return
+		}
+		for {
+			if _, err := io.WriteString(p, "HTTP/1.1 102 Processing\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	})
+	r := newRig(t, []string{up.addr}, nil)
+	p := dial(t, r.addr)
+	p.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	for n := 0; ; n++ {
+		resp, _ := p.answer(t, "GET")
+		if resp.StatusCode == 102 && n <= maxInterims {
+			continue
+		}
+		if resp.StatusCode != 502 || n != maxInterims {
+			t.Errorf("after %d interim answers: %d, want 502 after %d", n, resp.StatusCode, maxInterims)
+		}
+		return
 	}
 }
 

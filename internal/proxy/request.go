@@ -43,6 +43,7 @@ type exchange struct {
 	headAt     time.Duration // when the endpoint's head came; 0: it did not
 	headSent   bool          // an answer has begun
 	closing    bool          // the downstream connection ends after this
+	interims   int           // 1xx that were sent on
 	untilClose bool          // the caller takes the connection's end for the answer's
 	torn       bool          // the answer is not complete, and only RST can say so
 	received   int64         // bytes of the request's body
@@ -339,6 +340,8 @@ func (c *conn) interrupted() telemetry.Reason {
 		return telemetry.MalformedRequest
 	case x.upload.failed() == uploadGone:
 		return telemetry.DownstreamGone
+	case c.expired() && x.upload.starving():
+		return telemetry.BodyTimeout
 	case c.expired():
 		return telemetry.IdleTimeout
 	case x.deadline != 0 && c.srv.clock() >= x.deadline:
@@ -379,7 +382,7 @@ func (c *conn) outcome(why telemetry.Reason) breaker.Result {
 		r.Cause = breaker.RequestTimeout
 	case telemetry.LimitOverflow:
 		r.Cause = breaker.Overflow
-	case telemetry.DownstreamGone, telemetry.MalformedRequest:
+	case telemetry.DownstreamGone, telemetry.MalformedRequest, telemetry.BodyTimeout:
 		r.Cause = breaker.Cancelled
 	default:
 		r.Cause = breaker.Reset

@@ -15,6 +15,9 @@ const (
 	// settleAfter is when a successful answer that still streams counts as
 	// one: the verdict on a stream of hours cannot wait for its end.
 	settleAfter = time.Second
+	// maxInterims bounds the 1xx before an answer: without a bound they could
+	// keep an exchange for ever.
+	maxInterims = 100
 	// gatherMost is how much of a body is copied behind its head, so that both
 	// go out in one write.
 	gatherMost = 2 * bufferSize
@@ -88,7 +91,7 @@ func (c *conn) responseHead() (n, w int, why telemetry.Reason) {
 		w += k
 		switch {
 		case k > 0:
-		case w == 0 && c.replayable():
+		case w == 0 && c.x.interims == 0 && c.replayable():
 			if why := c.replay(); why != telemetry.ViaUpstream {
 				return 0, 0, why
 			}
@@ -155,6 +158,10 @@ func (c *conn) roomUpstream(r, w int) (int, int) {
 // interim sends a 1xx on. A caller of HTTP/1.0 knows none (RFC 9110 section
 // 15.2).
 func (c *conn) interim() telemetry.Reason {
+	if c.x.interims++; c.x.interims > maxInterims {
+		c.x.detail = "too many interim answers"
+		return telemetry.UpstreamProtocol
+	}
 	if c.req.Minor == 0 {
 		return telemetry.ViaUpstream
 	}

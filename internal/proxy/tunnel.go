@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"sync"
+	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/telemetry"
@@ -24,6 +25,12 @@ func (c *conn) tunnel(here []byte) telemetry.Reason {
 	}
 	c.settle(c.verdict())
 	x.closing = true
+	if x.deadline != 0 { // it bounds the exchange, which is over
+		_ = x.conn.SetDeadline(time.Time{})
+		if c.isGone() || c.expired() {
+			c.interrupt()
+		}
+	}
 	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{})
 	if why := c.replyHead(here); why != telemetry.ViaUpstream {
 		return why

@@ -30,6 +30,8 @@ type upload struct {
 	// read is set when the caller's part is over: all of the body was read,
 	// and what is left to do is at most one write.
 	read atomic.Bool
+	// writing is set while the endpoint is what it waits for.
+	writing atomic.Bool
 
 	// For the connection's goroutine, once done is closed.
 	left    []byte // read beyond the body's end, in buf
@@ -45,6 +47,11 @@ func (u *upload) failed() uploadState {
 		return uploadDone
 	}
 	return uploadState(u.state.Load())
+}
+
+// starving tells whether it is the caller that keeps the upload waiting.
+func (u *upload) starving() bool {
+	return u != nil && !u.read.Load() && !u.writing.Load()
 }
 
 // received tells whether all of the body came from the caller. A request
@@ -127,7 +134,11 @@ func (c *conn) uploadLength(u *upload, left int64) uploadState {
 }
 
 func (c *conn) uploadPiece(u *upload, b []byte) bool {
+	u.writing.Store(true)
 	n, err := c.x.conn.Write(b)
+	if err == nil { // else that stays what it waited for
+		u.writing.Store(false)
+	}
 	u.sent += int64(n)
 	c.x.endpoint.Metrics().BytesWritten(n)
 	c.enter(phaseStream)

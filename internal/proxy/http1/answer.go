@@ -58,9 +58,6 @@ func AppendError(dst []byte, status int, reason string, body []byte, keepAlive b
 	return a.Append(dst)
 }
 
-// ContinueHead is the interim answer to Expect: 100-continue.
-const ContinueHead = "HTTP/1.1 100 Continue\r\n\r\n"
-
 // statusText is the reason phrase of the statuses that a proxy answers with
 // itself; of others the class (RFC 9110 section 15: a phrase means nothing).
 func statusText(status int) string {

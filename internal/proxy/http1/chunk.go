@@ -49,23 +49,6 @@ func (c *ChunkReader) Reset(lim *Limits) {
 	*c = ChunkReader{lim: lim, trailer: c.trailer[:0], fields: c.fields[:0]}
 }
 
-// Remaining is the payload that is still to come of the chunk that is being
-// read; so many bytes can be passed on (and then told by Skip) without a look.
-func (c *ChunkReader) Remaining() int64 {
-	if c.state != chunkData {
-		return 0
-	}
-	return c.left
-}
-
-// Skip tells that n bytes of payload, no more than Remaining, went by.
-func (c *ChunkReader) Skip(n int64) {
-	if n < 0 || n > c.Remaining() {
-		panic("http1: Skip beyond the chunk")
-	}
-	c.take(n)
-}
-
 // Payload is the number of payload bytes seen so far.
 func (c *ChunkReader) Payload() int64 { return c.payload }
 

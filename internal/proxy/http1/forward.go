@@ -1,7 +1,5 @@
 package http1
 
-import "strconv"
-
 // ForwardOptions is what a forwarded head says beyond what was received.
 type ForwardOptions struct {
 	// Extra fields are appended to the head, for instance an x-request-id.
@@ -12,9 +10,6 @@ type ForwardOptions struct {
 	// HTTP10 (responses): the client speaks HTTP/1.0. Chunked bodies must then
 	// be decoded and end with the connection, so Close belongs to them.
 	HTTP10 bool
-	// Chunked (responses): a body that ended with its connection is sent on in
-	// chunks.
-	Chunked bool
 }
 
 // AppendForward appends the head as it goes to the upstream: HTTP/1.1,
@@ -74,8 +69,7 @@ func (r *Response) AppendForward(dst []byte, opts ForwardOptions) []byte {
 	dst = appendFields(dst, r.buf, r.Headers, &r.f, drop)
 
 	// Also without a body, as answer to HEAD or as 304, the field may stand.
-	chunked := r.f.has(hasChunked) || opts.Chunked && r.Body.Kind == BodyUntilClose
-	if chunked && !opts.HTTP10 && !r.Tunnel {
+	if r.f.has(hasChunked) && !opts.HTTP10 && !r.Tunnel {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
 	switch {
@@ -208,13 +202,3 @@ func appendStatus(dst []byte, status int) []byte {
 	dst = append(dst, byte('0'+status/100%10), byte('0'+status/10%10), byte('0'+status%10), ' ')
 	return dst
 }
-
-// AppendChunkHead appends the size line of a chunk of n bytes, n > 0. Behind
-// the payload comes CRLF; behind the last chunk LastChunk.
-func AppendChunkHead(dst []byte, n int) []byte {
-	dst = strconv.AppendUint(dst, uint64(n), 16)
-	return append(dst, "\r\n"...)
-}
-
-// LastChunk ends a chunked body without trailers.
-const LastChunk = "0\r\n\r\n"

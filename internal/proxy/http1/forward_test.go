@@ -179,20 +179,6 @@ func TestResponseForward(t *testing.T) {
 			"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n",
 		},
 		{
-			"until close into chunks",
-			ForwardOptions{Chunked: true},
-			false,
-			"HTTP/1.0 200 OK\r\n\r\n",
-			"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
-		},
-		{
-			"length is not put into chunks",
-			ForwardOptions{Chunked: true},
-			false,
-			"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n",
-			"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n",
-		},
-		{
 			"HEAD keeps what GET would have",
 			ForwardOptions{},
 			true,
@@ -304,15 +290,6 @@ func TestAnswer(t *testing.T) {
 	if got := string(AppendError(nil, 502, "", []byte("x"), true, extra)); got !=
 		"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 1\r\nrecloser-reason: x\r\n\r\nx" {
 		t.Errorf("%q", got)
-	}
-}
-
-// Written chunks are read back.
-func TestAppendChunk(t *testing.T) {
-	b := AppendChunkHead(nil, 26)
-	b = append(b, "abcdefghijklmnopqrstuvwxyz\r\n"+LastChunk...)
-	if got := readChunks(t, b); got.payload != "abcdefghijklmnopqrstuvwxyz" || !got.done {
-		t.Errorf("%+v", got)
 	}
 }
 
