@@ -31,10 +31,10 @@ func stat(pid, name, pgrp, utime, stime string) *fstest.MapFile {
 	return &fstest.MapFile{Data: []byte(pid + " (" + name + ") S 1 " + pgrp + " 1 0 -1 4194560 1 2 3 4 " + utime + " " + stime + " 0 0 20 0 1 0 100\n")}
 }
 
-func rollup(rss, clean, dirty string) *fstest.MapFile {
+func rollup(rss, anon, shmem string) *fstest.MapFile {
 	return &fstest.MapFile{Data: []byte("00400000-7ffc1000 ---p 00000000 00:00 0    [rollup]\n" +
 		"Rss:    " + rss + " kB\nPss:    1 kB\nShared_Clean:  4 kB\n" +
-		"Private_Clean:  " + clean + " kB\nPrivate_Dirty:  " + dirty + " kB\n")}
+		"Pss_Anon:  " + anon + " kB\nPss_File:  3 kB\nPss_Shmem:  " + shmem + " kB\nPrivate_Dirty:  900 kB\n")}
 }
 
 func TestGroupUsage(t *testing.T) {
@@ -54,7 +54,7 @@ func TestGroupUsage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := usage{cpu: 1530 * time.Millisecond, memory: Memory{Private: 20 * 1024, RSS: 3000 * 1024}}
+	want := usage{cpu: 1530 * time.Millisecond, memory: Memory{Private: 31 * 1024, RSS: 3000 * 1024}}
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

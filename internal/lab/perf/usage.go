@@ -15,10 +15,12 @@ import (
 
 // Memory is what a process and its children hold, in bytes.
 type Memory struct {
-	// Private is what the process has written and shares with no other: what
-	// one more process of the program costs. RSS counts all that is resident,
-	// program text and libraries among them, which are in memory once however
-	// many processes there are.
+	// Private is memory that no file backs (the kernel's Pss_Anon and
+	// Pss_Shmem): heap, stacks, written data. It is what one more process of
+	// the program costs. RSS counts all that is resident, program text and
+	// libraries among them, which are in memory once however many processes
+	// there are. Private_Dirty would not do: it counts the text of a program
+	// that has just been built until the kernel has written that to disk.
 	Private int64 `json:"private"`
 	RSS     int64 `json:"rss"`
 }
@@ -123,7 +125,7 @@ func parseRollup(b []byte) (Memory, error) {
 		switch f[0] {
 		case "Rss:":
 			m.RSS += kb * 1024
-		case "Private_Dirty:":
+		case "Pss_Anon:", "Pss_Shmem:":
 			m.Private += kb * 1024
 		}
 	}
