@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -153,5 +154,38 @@ func TestDrainBound(t *testing.T) {
 	r.drain()
 	if !p.closed() {
 		t.Error("the connection goes on")
+	}
+}
+
+// Connections that the kernel has queued when draining begins are served: the
+// drain has not ended before.
+func TestDrainServesWhatIsQueued(t *testing.T) {
+	up := startUpstream(t, echo)
+	r := newRig(t, []string{up.addr}, nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var callers []*peer
+	for range 20 {
+		p := dial(t, ln.Addr().String())
+		p.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		callers = append(callers, p)
+	}
+	s := NewServer(r.server.cfg)
+	ctx, kill := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, ln) }()
+	if err := drainWithin(hangs, s); err != nil {
+		t.Error(err)
+	}
+	kill()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	for i, p := range callers {
+		if resp, _ := p.answer(t, "GET"); resp.StatusCode != 200 || !resp.Close {
+			t.Errorf("caller %d: %d, close %v", i, resp.StatusCode, resp.Close)
+		}
 	}
 }

@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -99,6 +99,7 @@ type Server struct {
 	draining atomic.Bool
 	drainAt  atomic.Uint64 // tick at which draining began
 	watchers sync.WaitGroup
+	ended    chan struct{} // closed when Serve returns
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -121,12 +122,15 @@ func NewServer(cfg ServerConfig) *Server {
 		clock:   cfg.Clock,
 		buffers: sync.Pool{New: func() any { return &buffer{make([]byte, bufferSize)} }},
 		conns:   map[*conn]struct{}{},
+		ended:   make(chan struct{}),
 	}
 }
 
 // Serve accepts on ln and serves until Drain has ended all connections (nil),
-// or accepting fails. When ctx ends, every connection is closed at once.
+// or accepting fails. When ctx ends, every connection is closed at once. A
+// Server serves once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	defer close(s.ended)
 	l := listener.New(ln, listener.Config{
 		MaxConnections: s.cfg.MaxConnections,
 		Refusal:        overloaded(),
@@ -173,8 +177,9 @@ func (s *Server) serveConn(down *listener.Conn) {
 
 // Drain stops accepting and lets every connection end: a busy one after its
 // exchange, whose answer says "Connection: close"; an idle one when it has
-// been quiet for Timeouts.DrainIdle. It returns when all have ended, or with
-// ctx's error when ctx ended first; what is left is closed by Serve's ctx.
+// been quiet for Timeouts.DrainIdle. It returns when Serve has ended, so that
+// what the kernel had queued is served too, or with ctx's error when ctx ended
+// first; what is left is closed by Serve's ctx.
 func (s *Server) Drain(ctx context.Context) error {
 	s.drainAt.Store(s.tick.Load())
 	s.draining.Store(true)
@@ -183,16 +188,12 @@ func (s *Server) Drain(ctx context.Context) error {
 		s.ln.Close()
 	}
 	s.mu.Unlock()
-	poll := time.NewTicker(tickLength / 4)
-	defer poll.Stop()
-	for s.Open() > 0 {
-		select {
-		case <-ctx.Done():
-			return errors.Join(errors.New("draining "+s.cfg.Name), ctx.Err())
-		case <-poll.C:
-		}
+	select {
+	case <-s.ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("draining %s: %w", s.cfg.Name, ctx.Err())
 	}
-	return nil
 }
 
 // Open is the number of connections that are open.
