@@ -179,6 +179,11 @@ func TestDrainServesWhatIsQueued(t *testing.T) {
 	if err := drainWithin(hangs, s); err != nil {
 		t.Error(err)
 	}
+	select {
+	case <-s.ended:
+	default:
+		t.Error("the drain has ended and the listener has not")
+	}
 	kill()
 	if err := <-served; err != nil {
 		t.Error(err)
