@@ -62,6 +62,7 @@ type host struct {
 	environ   []string
 	sidecar   func(*instance) command
 	ready     func(ctx context.Context, admin netip.AddrPort) bool // asks a sidecar
+	listens   func(ctx context.Context, addresses []string) bool   // something accepts connections on all of them
 	idle      func(ctx context.Context, admin netip.AddrPort) bool // nothing is under way towards the program
 	settle    time.Duration                                        // until callers have heard that an instance goes
 	hurry     <-chan struct{}                                      // closed: end all at once
@@ -237,9 +238,17 @@ func (in *instance) watch(ctx context.Context) {
 	if !sleep(ctx, p.delay) {
 		return
 	}
-	failures, told := 0, false
+	failures, told, listens := 0, false, false
 	for {
+		in.mu.Lock()
+		// A sidecar is ready with what it has been told, and it may be told of
+		// its instance's ports after that, at first and after each start.
+		listens = listens && in.meshed
+		in.mu.Unlock()
 		meshed := in.host.ready(ctx, in.place.admin)
+		if listens = meshed && (listens || in.host.listens(ctx, in.publicAddresses())); !listens {
+			meshed = false
+		}
 		passing := in.running() && p.check(ctx, in.programAddress, in.ports)
 		if ctx.Err() != nil {
 			return
@@ -280,11 +289,18 @@ func (in *instance) announce(ready bool) {
 	e := Event{Kind: NotReady, Instance: in.name, Owner: in.owner.String()}
 	if ready {
 		e.Kind = Ready
-		for _, p := range in.ports {
-			e.Addresses = append(e.Addresses, hostPort(in.place.public.String(), in.place.publicPort(p)))
-		}
+		e.Addresses = in.publicAddresses()
 	}
 	in.host.notify(e)
+}
+
+// publicAddresses are where callers find the instance.
+func (in *instance) publicAddresses() []string {
+	var out []string
+	for _, p := range in.ports {
+		out = append(out, hostPort(in.place.public.String(), in.place.publicPort(p)))
+	}
+	return out
 }
 
 // isReady tells whether the instance may get requests.

@@ -83,9 +83,10 @@ type Mesh struct {
 	cfg     Config
 	host    host
 	places  *places
-	origin  *source.Origin // of all Pods that the mesh publishes
-	changed chan struct{}  // capacity 1: something to look at for the loop
-	hurry   chan struct{}  // closed when all instances are to end at once
+	listens func(ctx context.Context, addresses []string) bool // acceptsAll
+	origin  *source.Origin                                     // of all Pods that the mesh publishes
+	changed chan struct{}                                      // capacity 1: something to look at for the loop
+	hurry   chan struct{}                                      // closed when all instances are to end at once
 
 	// Owned by the loop.
 	numbers   map[owner]int
@@ -112,7 +113,7 @@ func New(cfg Config) *Mesh {
 	}
 	return &Mesh{
 		cfg: cfg, origin: &source.Origin{Source: "recloser up"},
-		changed: make(chan struct{}, 1), hurry: make(chan struct{}),
+		listens: acceptsAll, changed: make(chan struct{}, 1), hurry: make(chan struct{}),
 		numbers: make(map[owner]int), problems: make(map[Problem]bool),
 	}
 }
@@ -179,7 +180,7 @@ func (m *Mesh) prepare(ctx context.Context) error {
 	m.host = host{
 		launcher: newLauncher(), console: &console{out: m.cfg.Output},
 		recloser: m.cfg.RecloserPath, programs: programs, node: node, environ: m.cfg.Environ,
-		sidecar: m.sidecarCommand, ready: sidecarReady, idle: sidecarIdle,
+		sidecar: m.sidecarCommand, ready: sidecarReady, idle: sidecarIdle, listens: m.listens,
 		settle: m.cfg.Settle, hurry: m.hurry, hurryTime: m.cfg.HurryTime,
 		notify: m.cfg.Notify,
 	}

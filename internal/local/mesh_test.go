@@ -63,6 +63,8 @@ func newRig(t *testing.T, manifest string, change func(*Config)) *rig {
 		change(&cfg)
 	}
 	r.mesh = New(cfg)
+	// The stand-ins for sidecars have no listeners but their admin port.
+	r.mesh.listens = func(context.Context, []string) bool { return true }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.mesh.Run(ctx) }()

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -70,6 +71,19 @@ func sidecarReady(ctx context.Context, admin netip.AddrPort) bool {
 	}
 	resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
+}
+
+// acceptsAll tells whether something accepts connections on all addresses.
+func acceptsAll(ctx context.Context, addresses []string) bool {
+	d := net.Dialer{Timeout: time.Second}
+	for _, a := range addresses {
+		conn, err := d.DialContext(ctx, "tcp", a)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+	}
+	return true
 }
 
 // sidecarIdle asks a sidecar whether nothing is under way towards its program.
