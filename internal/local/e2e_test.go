@@ -176,7 +176,7 @@ func askUntil(t *testing.T, c *http.Client, url, what string, wanted func(answer
 
 func TestTutorialEndToEnd(t *testing.T) {
 	t.Setenv("GORACE", "atexit_sleep_ms=0")
-	manifest := string(must(os.ReadFile("testdata/circuit-breaking.yaml")))
+	manifest := string(must(os.ReadFile("demo/circuit-breaking.yaml")))
 	gateway := must(ParseGateway(strings.TrimPrefix(freePortOf(t), "127.0.0.1:") + "=bb:8080"))
 	m := newWholeMesh(t, manifest, func(c *UpConfig) { c.Gateways = []Gateway{gateway} })
 
@@ -317,7 +317,7 @@ func TestCtrlCLeavesNothingBehind(t *testing.T) {
 		t.Skip("there is no /proc to look for processes in")
 	}
 	state := filepath.Join(t.TempDir(), "state")
-	cmd := exec.CommandContext(t.Context(), build(t, "recloser"), "up", "-f", "testdata/circuit-breaking.yaml",
+	cmd := exec.CommandContext(t.Context(), build(t, "recloser"), "up", "-f", "demo/circuit-breaking.yaml",
 		"--proxy", build(t, "recloser-proxy"), "--http-address", "127.0.0.1:0", "--state", state)
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -244,7 +244,7 @@ func fetch(t *testing.T, p *model.Pod, port uint16) (int, string) {
 }
 
 func TestTutorialRunsWordForWord(t *testing.T) {
-	manifest := must(os.ReadFile("testdata/circuit-breaking.yaml"))
+	manifest := must(os.ReadFile("demo/circuit-breaking.yaml"))
 	r := newRig(t, string(manifest), nil)
 	for _, name := range []string{"good", "bad", "slow-cooker"} {
 		r.await(name+" is ready", r.ready(name, 1))
