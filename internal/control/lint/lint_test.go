@@ -11,8 +11,11 @@ import (
 // which they were found.
 func TestOrder(t *testing.T) {
 	f := lint.Sort([]lint.Finding{
-		{File: "b", Line: 1, Reason: "3"}, {File: "a", Line: 10, Reason: "2"}, {File: "a", Line: 9, Reason: "1"},
-		{File: "b", Line: 1, Reason: "3"}, {Object: "proxy/x", Reason: "0"},
+		{File: "b", Line: 1, Reason: "3"},
+		{File: "a", Line: 10, Reason: "2"},
+		{File: "a", Line: 9, Reason: "1"},
+		{File: "b", Line: 1, Reason: "3"},
+		{Object: "proxy/x", Reason: "0"},
 	})
 	got := ""
 	for i := range f {
