@@ -43,7 +43,7 @@ type Cluster struct {
 	mu        sync.Mutex
 	endpoints map[string]*Endpoint
 	list      []*Endpoint   // in the order of the configuration
-	changed   chan struct{} // closed when ready was made anew, then replaced
+	changed   chan struct{} // closed when there is something new to pick, then replaced
 }
 
 // readySet is an immutable list of endpoints that take requests.
@@ -166,12 +166,17 @@ func (c *Cluster) rebuildLocked(now time.Duration) {
 		}
 	}
 	c.ready.Store(set)
+	c.scheduleProbe()
 	if len(set.endpoints) > 0 {
 		c.downSince.Store(0)
+		c.wake()
 	} else {
 		c.downSince.CompareAndSwap(0, max(int64(now), 1))
 	}
-	c.scheduleProbe()
+}
+
+// wake lets those who wait look again. mu is held.
+func (c *Cluster) wake() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
@@ -222,6 +227,7 @@ func (c *Cluster) Await(now, deadline time.Duration, done <-chan struct{}) (*End
 		case <-timer.C:
 		case <-changed:
 		case <-available:
+			c.dirty.Store(true) // the event that says so may still be on its way
 		case <-done:
 			return nil, breaker.Permit{}, context.Canceled
 		}
@@ -229,10 +235,9 @@ func (c *Cluster) Await(now, deadline time.Duration, done <-chan struct{}) (*End
 	}
 }
 
-// failFastAt is when waiting ends. A cluster that has never had an endpoint is
-// down from its first request on.
+// failFastAt is when waiting ends. It leaves downSince as it is: only who makes
+// the ready set knows whether anything is down.
 func (c *Cluster) failFastAt(now, failFast time.Duration) time.Duration {
-	c.downSince.CompareAndSwap(0, max(int64(now), 1))
 	since := time.Duration(c.downSince.Load())
 	if since == 0 { // an endpoint came back this moment
 		since = now
@@ -256,11 +261,11 @@ func (c *Cluster) sweep(now time.Duration) {
 	}
 }
 
-// closeIdle closes connections that were idle for too long.
+// closeIdle closes connections that were idle for too long, and those that their
+// peer has closed.
 func (c *Cluster) closeIdle(now time.Duration) {
-	if cut := now - c.cfg.Load().IdleTimeout; cut > 0 {
-		for _, e := range c.Endpoints() {
-			e.closeIdle(cut)
-		}
+	cut := now - c.cfg.Load().IdleTimeout
+	for _, e := range c.Endpoints() {
+		e.closeIdle(cut)
 	}
 }

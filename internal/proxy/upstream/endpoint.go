@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,7 +155,7 @@ func (e *Endpoint) leaveQueue(ticket chan *Conn) {
 	}
 	e.mu.Unlock()
 	if c := <-ticket; c != nil {
-		e.Put(c, c.idleSince)
+		e.pool(c)
 	} else {
 		e.slotFree()
 	}
@@ -184,6 +185,11 @@ func (e *Endpoint) Put(c *Conn, now time.Duration) {
 		e.Discard(c)
 		return
 	}
+	e.pool(c)
+}
+
+// pool hands a connection to the first waiter, or keeps it.
+func (e *Endpoint) pool(c *Conn) {
 	e.mu.Lock()
 	switch {
 	case e.gone:
@@ -223,17 +229,20 @@ func (e *Endpoint) popWaiter() chan *Conn {
 	return w
 }
 
-// closeIdle closes pooled connections that were idle since before cut.
+// closeIdle closes pooled connections that were idle since before cut, or whose
+// peer has closed them: each holds a place of the limit on connections.
 func (e *Endpoint) closeIdle(cut time.Duration) {
 	e.mu.Lock()
-	n := 0
-	for n < len(e.idle) && e.idle[n].idleSince < cut {
-		n++
-	}
-	old := append([]*Conn(nil), e.idle[:n]...)
-	e.idle = append(e.idle[:0], e.idle[n:]...)
+	var closed []*Conn
+	e.idle = slices.DeleteFunc(e.idle, func(c *Conn) bool {
+		if c.idleSince >= cut && c.checkAlive() {
+			return false
+		}
+		closed = append(closed, c)
+		return true
+	})
 	e.mu.Unlock()
-	for _, c := range old {
+	for _, c := range closed {
 		e.Discard(c)
 	}
 }

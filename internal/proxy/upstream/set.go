@@ -175,7 +175,7 @@ func (c *Cluster) apply(cfg Config, now time.Duration) {
 			e = c.newEndpoint(ec, now)
 		}
 		e.labels.Store(&ec.Labels)
-		e.weight.Store(uint32(uint64(max(ec.Weight, 1)) * fullWeight / uint64(heaviest)))
+		e.weight.Store(max(1, uint32(uint64(max(ec.Weight, 1))*fullWeight/uint64(heaviest))))
 		keep[ec.Address] = e
 		c.list = append(c.list, e)
 	}
@@ -189,6 +189,7 @@ func (c *Cluster) apply(cfg Config, now time.Duration) {
 	c.endpoints = keep
 	c.byName.Store(&keep)
 	c.rebuildLocked(now)
+	c.wake() // also where there is nothing to pick: the fail-fast time may be another
 }
 
 func (c *Cluster) newEndpoint(ec EndpointConfig, now time.Duration) *Endpoint {

@@ -508,3 +508,149 @@ func TestAnEndpointThatRecoversGetsItsShare(t *testing.T) {
 		t.Errorf("of 1000 requests after its recovery a got %d", got)
 	}
 }
+
+// A weight far below the heaviest is a small share, not none: a cost divided by
+// none would be infinite, and compare with nothing.
+func TestALightEndpointGetsLittle(t *testing.T) {
+	now := time.Second
+	s := newSet(func() time.Duration { return now })
+	cfg := config("heavy:1", "light:1")
+	cfg.Endpoints[0].Weight, cfg.Endpoints[1].Weight = 5000, 1
+	c := s.Apply([]Config{cfg})[cfg.Name]
+	light := 0
+	for range 1000 {
+		e, p, ok := c.Pick(now)
+		if !ok {
+			t.Fatal("no endpoint")
+		}
+		if e.Address() == "light:1" {
+			light++
+		}
+		p.Done(now, breaker.Result{Status: 200, GRPCStatus: -1})
+	}
+	if light > 50 {
+		t.Errorf("%d of 1000 requests went to an endpoint of 1/5000 of the other's weight", light)
+	}
+}
+
+// A request that comes to wait just when an endpoint is back must not leave
+// behind that all are down: the next outage would be refused at once.
+func TestFailFastCountsFromTheLastOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := bubbleClock()
+		s := newSet(clock)
+		cfg := config("a:1")
+		c := s.Apply([]Config{cfg})[cfg.Name]
+		_, p, err := c.Await(clock(), 0, nil) // nothing is down
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Done(clock(), breaker.Result{Status: 200, GRPCStatus: -1})
+		time.Sleep(time.Minute)
+		cfg.Endpoints = nil
+		s.Apply([]Config{cfg})
+		start := clock()
+		if _, _, err := c.Await(start, 0, nil); !errors.Is(err, ErrNoHealthyUpstream) {
+			t.Fatal(err)
+		}
+		if waited := clock() - start; waited != DefaultFailFast {
+			t.Errorf("waited %v, want %v", waited, DefaultFailFast)
+		}
+	})
+}
+
+// A pooled connection whose peer has closed holds a place of the limit that
+// others need.
+func TestDeadIdleConnectionsAreClosed(t *testing.T) {
+	server := newEcho(t)
+	_, e := endpointOf(t, config(server.ln.Addr().String()))
+	c, err := e.Get(0, never, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoOnce(t, c)
+	e.Put(c, time.Minute)
+	e.cluster.closeIdle(time.Minute + time.Second)
+	if got := e.cluster.limits.Load().InFlight().Connections; got != 1 {
+		t.Fatalf("%d connections, want the one that lives", got)
+	}
+	server.closeAll()
+	for c.checkAlive() {
+		runtime.Gosched()
+	}
+	e.cluster.closeIdle(time.Minute + time.Second)
+	if got := e.cluster.limits.Load().InFlight().Connections; got != 0 {
+		t.Errorf("%d connections still count after their peer closed", got)
+	}
+}
+
+// Those who wait hear of a recovery also when word of it comes late, because an
+// earlier event is still being told.
+func TestWaitersNeedNoEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := bubbleClock()
+		hold := make(chan struct{})
+		s := NewSet(SetOptions{
+			Clock: clock, Metrics: telemetry.NewProxy(telemetry.Options{}), Logger: slog.New(slog.DiscardHandler),
+			OnEvent: func(_ *Cluster, ev breaker.Event) {
+				if ev.To == breaker.HalfOpen {
+					<-hold
+				}
+			},
+		})
+		cfg := config("a:1")
+		c := s.Apply([]Config{cfg})[cfg.Name]
+		trip(t, c, "a:1", clock())
+		c.sweep(clock())
+		e := c.Endpoints()[0]
+		time.Sleep(2 * time.Second)
+		go func() { // the probe's start is told while the lock of the cluster is not held
+			if p, ok := e.breaker.Acquire(clock()); ok {
+				p.Done(clock(), breaker.Result{Status: 200, GRPCStatus: -1})
+			}
+		}()
+		synctest.Wait()
+		answered := make(chan error, 1)
+		go func() {
+			_, _, err := c.Await(clock(), 0, nil)
+			answered <- err
+		}()
+		synctest.Wait()
+		c.group.Update(func() breaker.Config { // recloses, with the event behind the one that is held
+			cfg := breaker.Config{}
+			return cfg
+		}())
+		synctest.Wait()
+		select {
+		case err := <-answered:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("the request still waits though the endpoint is closed")
+		}
+		close(hold)
+	})
+}
+
+// A connection that was handed to a waiter who has left has served nobody.
+func TestAConnectionHandedInVainIsNotUsed(t *testing.T) {
+	server := newEcho(t)
+	cfg := config(server.ln.Addr().String())
+	cfg.Limits.MaxRequestsPerConnection = 2
+	_, e := endpointOf(t, cfg)
+	c, err := e.Get(0, never, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket := make(chan *Conn, 1)
+	e.mu.Lock()
+	e.waiters = append(e.waiters, ticket)
+	e.mu.Unlock()
+	e.Put(c, 0)
+	e.leaveQueue(ticket)
+	if again, err := e.Get(0, never, false, nil); err != nil || again != c {
+		t.Errorf("%p, %v, want %p, which has served one request of two", again, err, c)
+	}
+	e.Discard(c)
+}
