@@ -18,9 +18,15 @@ import (
 
 // overlay are annotations that were set while the mesh runs. They lie over
 // what the sources say and do not change it. Guarded by Control.mu.
+//
+// The last word counts, as with kubectl: an annotation that is changed at its
+// source after it was set here is what the source says from then on.
 type overlay struct {
 	// set has nil for an annotation that is taken away.
 	set map[source.Key]map[string]*string
+	// under is what the source said when the annotation was set: it is noted
+	// by the first apply after that.
+	under map[source.Key]map[string]*string
 	// made are the objects with the annotations on, so that the same object
 	// gives the same pointer.
 	made map[source.Key]overlaid
@@ -29,7 +35,10 @@ type overlay struct {
 type overlaid struct{ from, to source.Object }
 
 func newOverlay() overlay {
-	return overlay{set: map[source.Key]map[string]*string{}, made: map[source.Key]overlaid{}}
+	return overlay{
+		set: map[source.Key]map[string]*string{}, under: map[source.Key]map[string]*string{},
+		made: map[source.Key]overlaid{},
+	}
 }
 
 // apply puts the annotations on the objects, in place.
@@ -38,8 +47,9 @@ func (o *overlay) apply(objects []source.Object) {
 		return
 	}
 	for i := range objects {
+		o.giveWay(&objects[i])
 		set := o.set[objects[i].Key]
-		if set == nil {
+		if len(set) == 0 {
 			continue
 		}
 		m, ok := o.made[objects[i].Key]
@@ -48,6 +58,36 @@ func (o *overlay) apply(objects []source.Object) {
 			o.made[objects[i].Key] = m
 		}
 		objects[i] = m.to
+	}
+}
+
+// giveWay drops the annotations that the source has changed since they were
+// set here.
+func (o *overlay) giveWay(object *source.Object) {
+	set := o.set[object.Key]
+	if len(set) == 0 || object.Meta() == nil {
+		return
+	}
+	under := o.under[object.Key]
+	if under == nil {
+		under = map[string]*string{}
+		o.under[object.Key] = under
+	}
+	says := object.Meta().GetAnnotations()
+	for k := range set {
+		var now *string
+		if v, ok := says[k]; ok {
+			now = &v
+		}
+		before, noted := under[k]
+		switch {
+		case !noted:
+			under[k] = now
+		case (before == nil) != (now == nil) || now != nil && *before != *now:
+			delete(set, k)
+			delete(under, k)
+			delete(o.made, object.Key)
+		}
 	}
 }
 
@@ -66,7 +106,10 @@ func annotated(o source.Object, set map[string]*string) source.Object {
 	origin := source.Origin{Source: "annotate"}
 	if o.Origin != nil {
 		origin = *o.Origin
-		origin.Fields = maps.Clone(origin.Fields)
+		origin.Fields, origin.Set = maps.Clone(origin.Fields), maps.Clone(origin.Set)
+	}
+	if origin.Set == nil {
+		origin.Set = map[string]string{}
 	}
 	for k, value := range set {
 		delete(origin.Fields, source.AnnotationPath(k))
@@ -75,6 +118,7 @@ func annotated(o source.Object, set map[string]*string) source.Object {
 			continue
 		}
 		a[k] = *value
+		origin.Set[source.AnnotationPath(k)] = "recloser annotate"
 	}
 	meta.SetAnnotations(a)
 	o.Origin = &origin
@@ -109,6 +153,9 @@ func (c *Control) Annotate(kind, namespace, name string, annotations map[string]
 	}
 	maps.Copy(set, annotations)
 	c.overlay.set[key] = set
+	for k := range annotations {
+		delete(c.overlay.under[key], k)
+	}
 	delete(c.overlay.made, key)
 	c.mu.Unlock()
 	c.poke()
@@ -126,6 +173,8 @@ func check(o source.Object, annotations map[string]*string) error {
 	for _, f := range policy.CheckAnnotations(annotated(o, annotations)) {
 		if f.Severity == lint.Error && !before[bare(f)] {
 			f.File, f.Line = "", 0
+			// The policy that is in force stays, whatever it is.
+			f.Reason = strings.TrimSuffix(f.Reason, "; "+policy.StaysOff) + "; nothing was changed"
 			errs = append(errs, errors.New(strings.TrimPrefix(f.String(), "error: ")))
 		}
 	}

@@ -47,7 +47,7 @@ func TestAnnotate(t *testing.T) {
 	}
 	e, err := p.Policy(demo, "bb", 8080)
 	must(t, err)
-	if o := e.Breaker.MaxFailures.Origin; o.Object != "service/bb -n "+demo {
+	if o := e.Breaker.MaxFailures.Origin; o.Object != "service/bb -n "+demo || o.Where != "recloser annotate" {
 		t.Errorf("origin %+v", o)
 	}
 	must(t, p.Annotate("service", demo, "bb", map[string]*string{failures: nil}))
@@ -59,6 +59,21 @@ func TestAnnotate(t *testing.T) {
 	if cl := next(); cl.LbPolicy != clusterv3.Cluster_RANDOM || len(breakerOf(t, cl).Detectors) != 1 {
 		t.Errorf("cluster %v", cl)
 	}
+	// Its own word on an annotation that was set here is the last one.
+	p.edit("    recloser.io/load-balancer: random\n", "    recloser.io/load-balancer: random\n    "+accrual+": unified\n")
+	if b := breakerOf(t, next()); len(b.Detectors) != 2 {
+		t.Errorf("breaker %v", b)
+	}
+	must(t, p.Annotate("svc", demo, "bb", map[string]*string{accrual: new("consecutive")}))
+	if b := breakerOf(t, next()); len(b.Detectors) != 1 {
+		t.Errorf("breaker %v", b)
+	}
+	p.edit("    "+accrual+": unified\n", "")
+	if b := breakerOf(t, next()); len(b.Detectors) != 0 {
+		t.Errorf("breaker %v", b)
+	}
+	must(t, p.Annotate("svc", demo, "bb", map[string]*string{accrual: new("consecutive")}))
+	next()
 	after, err := os.ReadFile(p.manifest)
 	must(t, err)
 	if strings.Contains(string(after), accrual) || !strings.Contains(string(before), "name: bb") {
@@ -70,6 +85,7 @@ func TestAnnotate(t *testing.T) {
 		`kind "cow"`:                 p.Annotate("cow", demo, "bb", nil),
 		"allowed: a whole number":    p.Annotate("svc", demo, "bb", map[string]*string{failures: new("many")}),
 		"did you mean consecutive":   p.Annotate("svc", demo, "bb", map[string]*string{accrual: new("consecutve")}),
+		"; nothing was changed; ":    p.Annotate("svc", demo, "bb", map[string]*string{accrual: new("none")}),
 		`annotation "a b"`:           p.Annotate("svc", demo, "bb", map[string]*string{"a b": new("x")}),
 	} {
 		if err == nil || !strings.Contains(err.Error(), what) {

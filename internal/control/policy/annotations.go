@@ -130,6 +130,9 @@ func keep[T any](r *reader, v Value[T], old *servicePolicy, of func(*servicePoli
 	return v
 }
 
+// StaysOff ends the reason of a bad value where there is no last good breaker.
+const StaysOff = "circuit breaking stays off"
+
 // breaker reads failure accrual. When a value is bad the whole last good
 // breaker stays: half of a new one and half of an old one is nobody's wish.
 func (r *reader) breaker(old *servicePolicy) (*Breaker, Origin) {
@@ -139,7 +142,7 @@ func (r *reader) breaker(old *servicePolicy) (*Breaker, Origin) {
 	if !failed {
 		return b, off
 	}
-	last := "circuit breaking stays off"
+	last := StaysOff
 	if old != nil && old.breaker != nil {
 		stale := *old.breaker
 		stale.markStale()
@@ -296,8 +299,11 @@ func (r *reader) origin(name string) Origin {
 	o := Origin{Object: r.object.String(), Field: source.AnnotationPath(name)}
 	if from := r.object.Origin; from != nil {
 		o.Where = from.Source
-		if from.File != "" {
-			o.Where = from.File + ":" + strconv.Itoa(from.LineOf(o.Field))
+		switch file, line, who := from.Place(o.Field); {
+		case who != "":
+			o.Where = who
+		case file != "":
+			o.Where = file + ":" + strconv.Itoa(line)
 		}
 	}
 	return o
@@ -313,9 +319,7 @@ func (r *reader) find(name string, s source.Severity, code, reason, allowed, men
 		Code: code, Severity: s, Object: r.object.String(), Field: source.AnnotationPath(name),
 		Value: r.values[name], Allowed: allowed, Reason: reason, Mend: mend,
 	}
-	if o := r.object.Origin; o != nil {
-		f.File, f.Line = o.File, o.LineOf(f.Field)
-	}
+	f.File, f.Line, _ = r.object.Origin.Place(f.Field)
 	r.findings = append(r.findings, f)
 }
 

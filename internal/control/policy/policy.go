@@ -32,7 +32,8 @@ type Origin struct {
 	Object string `json:"object,omitempty"`
 	// Field is the path in the object.
 	Field string `json:"field,omitempty"`
-	// Where is "file:line" if the object is from a file, else its source.
+	// Where is "file:line" if the object is from a file, else its source, or
+	// who has set the field since.
 	Where string `json:"where,omitempty"`
 	// Default says whose default it is, when nobody set the value.
 	Default string `json:"default,omitempty"`

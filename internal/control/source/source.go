@@ -74,6 +74,21 @@ type Origin struct {
 	// Fields are lines by field path. Only the paths that findings name are
 	// kept: the upper levels, annotations and labels.
 	Fields map[string]int
+	// Set are fields that somebody has set or changed since, and who did, by
+	// field path: they are not in the file.
+	Set map[string]string
+}
+
+// Place is where a field was written: a file and a line (0 when it is not
+// known), or who set it since.
+func (o *Origin) Place(field string) (file string, line int, who string) {
+	if o == nil {
+		return "", 0, ""
+	}
+	if who = o.Set[field]; who != "" {
+		return "", 0, who
+	}
+	return o.File, o.LineOf(field), ""
 }
 
 // LineOf is the line of a field, or of the nearest field around it that is
