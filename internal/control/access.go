@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"slices"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
 	"github.com/reclosermesh/recloser/internal/control/report"
+	"github.com/reclosermesh/recloser/internal/control/source"
 	"github.com/reclosermesh/recloser/internal/control/xds"
 )
 
@@ -65,5 +67,29 @@ func (c *Control) Problems() []lint.Finding {
 
 // Policy is what holds for requests from the service's own namespace.
 func (c *Control) Policy(namespace, service string, port uint16) (*policy.Effective, error) {
-	return c.state.Load().view.Policy.Effective(namespace, model.Name{Namespace: namespace, Name: service}, port)
+	s := c.state.Load()
+	return effective(s.view.Policy, s.findings(), namespace, model.Name{Namespace: namespace, Name: service}, port)
+}
+
+// effective is a policy with all that is wrong with its service, also what the
+// source refused: the last good version of the service knows nothing of that.
+func effective(t *policy.Table, findings []lint.Finding, client string, service model.Name, port uint16) (*policy.Effective, error) {
+	e, err := t.Effective(client, service, port)
+	object := source.Key{Kind: source.Service, Namespace: service.Namespace, Name: service.Name}.String()
+	var about []lint.Finding
+	for i := range findings {
+		if findings[i].Object == object {
+			about = append(about, findings[i])
+		}
+	}
+	if err != nil {
+		for i := range about {
+			if about[i].Severity == lint.Error {
+				err = fmt.Errorf("%w\n%s", err, about[i].String())
+			}
+		}
+		return nil, err
+	}
+	e.Findings = about
+	return e, nil
 }

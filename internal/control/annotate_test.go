@@ -11,7 +11,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/lint"
+	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/source"
 	"github.com/reclosermesh/recloser/internal/control/translate"
 )
@@ -143,4 +145,30 @@ func TestPublish(t *testing.T) {
 		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 	}}})
 	has("publish|127.0.0.1:8201", "outbound|80||later."+demo)
+}
+
+// TestPolicyOfRefused: the policy tells of what the source refused, whether
+// there is a last good version of the service or none.
+func TestPolicyOfRefused(t *testing.T) {
+	p := start(t)
+	p.edit("  name: bb\n", "  name: bb\n  annotations:\n    balancer.linkerd.io/failure-accrual: 7\n")
+	changed, stop := p.Watch()
+	defer stop()
+	for lint.Count(p.Problems(), lint.Error) == 0 {
+		select {
+		case <-changed:
+		case <-p.ctx.Done():
+			t.Fatal("no finding")
+		}
+	}
+	e, err := p.Policy(demo, "bb", 8080)
+	must(t, err)
+	if len(e.Findings) != 1 || e.Findings[0].Code != "wrong-type" || !strings.Contains(e.Findings[0].Reason, "last good version stays") {
+		t.Errorf("findings %v", e.Findings)
+	}
+	o, err := control.Read([]string{p.manifest})
+	must(t, err)
+	if _, err := o.Effective(demo, model.Name{Namespace: demo, Name: "bb"}, 8080); err == nil || !strings.Contains(err.Error(), "wrong type") {
+		t.Errorf("error %v", err)
+	}
 }

@@ -32,6 +32,11 @@ func Read(paths []string) (*Offline, error) {
 	return o, nil
 }
 
+// Effective is what holds for requests from a namespace to a service's port.
+func (o *Offline) Effective(client string, service model.Name, port uint16) (*policy.Effective, error) {
+	return effective(o.Policy, o.Findings, client, service, port)
+}
+
 // findings is everything that is wrong, in order.
 func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.Finding {
 	out := slices.Concat(problems, t.Findings())
