@@ -27,6 +27,8 @@ import (
 const (
 	DefaultDebounce = 40 * time.Millisecond
 	DefaultRescan   = 5 * time.Second
+	// DefaultGrace is below the second within which a deletion takes effect.
+	DefaultGrace = 600 * time.Millisecond
 	// maxDebounce bounds the wait when changes do not end.
 	maxDebounce = 10 // times Debounce
 	// maxFileSize bounds what is read by mistake.
@@ -45,6 +47,10 @@ type Config struct {
 	// Rescan is how often everything is looked at although no change was
 	// told: file systems without notifications. Default 5s.
 	Rescan time.Duration
+	// Grace is how long a file that has gone, or is empty, keeps its objects:
+	// an editor may take a moment between moving the old one away and writing
+	// the new one. Default 600ms.
+	Grace time.Duration
 }
 
 // Source reads files.
@@ -61,9 +67,17 @@ type file struct {
 	objects []source.Object
 	// problems of the last reading.
 	problems []source.Problem
-	// emptied is set while a file that had objects is found empty for the
-	// first time: most likely somebody is about to write it.
-	emptied bool
+	// gone is since when a file that had objects is not there, or is empty:
+	// most likely somebody is about to write it. Zero: it is there.
+	gone time.Time
+}
+
+// missing tells whether a file has been gone for longer than the grace.
+func (f *file) missing(grace time.Duration) bool {
+	if f.gone.IsZero() {
+		f.gone = time.Now()
+	}
+	return len(f.objects) == 0 || time.Since(f.gone) >= grace
 }
 
 // New makes a source. It does not read anything.
@@ -73,6 +87,9 @@ func New(cfg Config) *Source {
 	}
 	if cfg.Rescan <= 0 {
 		cfg.Rescan = DefaultRescan
+	}
+	if cfg.Grace <= 0 {
+		cfg.Grace = DefaultGrace
 	}
 	return &Source{cfg: cfg, files: map[string]*file{}}
 }
@@ -127,6 +144,12 @@ func (s *Source) scan() (u source.Update, changed, again bool) {
 	order := []string{}
 	for _, p := range s.cfg.Paths {
 		names, err := list(p)
+		waiting := s.waiting(p, names)
+		if len(waiting) > 0 {
+			names, again = append(names, waiting...), true
+			slices.Sort(names)
+			err = nil
+		}
 		if err != nil {
 			u.Problems = append(u.Problems, source.Problem{
 				Code: "unreadable", Severity: source.Error, File: p,
@@ -147,11 +170,31 @@ func (s *Source) scan() (u source.Update, changed, again bool) {
 		}
 	}
 	for _, name := range order {
+		if f := s.files[name]; f != nil && !f.gone.IsZero() && !exists(name) {
+			continue
+		}
 		c, a := s.read(name)
 		changed, again = changed || c, again || a
 	}
 	s.assemble(&u, order)
 	return u, changed, again
+}
+
+// waiting are the files of a path that were there and are not among its names
+// now, but have not been gone for long.
+func (s *Source) waiting(path string, names []string) []string {
+	var out []string
+	for name, f := range s.files {
+		if (name == path || filepath.Dir(name) == filepath.Clean(path)) && !slices.Contains(names, name) && !f.missing(s.cfg.Grace) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
 }
 
 // read looks at one file. A file that cannot be read keeps its objects.
@@ -172,11 +215,10 @@ func (s *Source) read(name string) (changed, again bool) {
 	}
 	sum := sha256.Sum256(data)
 	if f != nil && f.sum == sum {
-		f.emptied = false
+		f.gone = time.Time{}
 		return false, false
 	}
-	if f != nil && len(data) == 0 && len(f.objects) > 0 && !f.emptied {
-		f.emptied = true
+	if f != nil && len(data) == 0 && !f.missing(s.cfg.Grace) {
 		return false, true
 	}
 	next := &file{sum: sum}
@@ -208,8 +250,14 @@ func (f *file) parse(name string, data []byte, before *file) {
 		return
 	}
 	for _, o := range before.objects {
-		if !have[o.Key] && (bad[o.Key] || unreadable) {
-			f.objects = append(f.objects, o)
+		if have[o.Key] || !bad[o.Key] && !unreadable {
+			continue
+		}
+		f.objects = append(f.objects, o)
+		for i := range f.problems {
+			if p := &f.problems[i]; bad[o.Key] && p.Severity == source.Error && p.Object == o.Key.String() {
+				p.Reason += "; its last good version stays"
+			}
 		}
 	}
 	f.keepPointers(before)
@@ -240,11 +288,22 @@ func (f *file) keepPointers(before *file) {
 // assemble makes the update of all files, each object once.
 func (s *Source) assemble(u *source.Update, order []string) {
 	first := map[source.Key]*source.Object{}
+	there := map[source.Key]bool{}
+	for _, name := range order {
+		if f := s.files[name]; f.gone.IsZero() {
+			for i := range f.objects {
+				there[f.objects[i].Key] = true
+			}
+		}
+	}
 	for _, name := range order {
 		f := s.files[name]
 		u.Problems = append(u.Problems, f.problems...)
 		for i := range f.objects {
 			o := &f.objects[i]
+			if !f.gone.IsZero() && there[o.Key] {
+				continue // the file was given another name
+			}
 			if prev := first[o.Key]; prev != nil {
 				u.Problems = append(u.Problems, source.Duplicate(prev, o))
 				continue

@@ -165,6 +165,9 @@ func TestBad(t *testing.T) {
 	f := follow(t, name)
 	write(t, name, service("a", "eighty"), service("b", "2"))
 	f.awaitNames("a:1", "b:2")
+	if p := f.last.Problems; len(p) != 1 || !strings.HasSuffix(p[0].Reason, "; its last good version stays") {
+		t.Errorf("problems %v", p)
+	}
 	if p := f.last.Problems; len(p) != 1 || p[0].Code != "wrong-type" || p[0].Field != "spec.ports[0].port" || p[0].Value != "eighty" || p[0].Line != 9 {
 		t.Errorf("problems %v", p)
 	}
@@ -195,6 +198,33 @@ func TestPointers(t *testing.T) {
 	if f.last.Objects[1].Value == before[1].Value {
 		t.Error("an object that changed is the same value")
 	}
+}
+
+// TestGone: a file that is away for a moment keeps its objects, and one that
+// was given another name has none twice.
+func TestGone(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	write(t, at("a.yaml"), service("a", "1"))
+	byFile, byFolder := follow(t, at("a.yaml")), follow(t, dir)
+	kept := func(f *follower, want string) {
+		t.Helper()
+		f.await(want, func() bool {
+			if len(f.last.Objects) != 1 || len(f.last.Problems) != 0 {
+				t.Errorf("while the file was away: %v %v", f.names(), f.last.Problems)
+			}
+			return slices.Equal(f.names(), []string{want})
+		})
+	}
+	must(t, os.Rename(at("a.yaml"), at("a.yaml~")))
+	time.Sleep(200 * time.Millisecond) // many debounces of this test
+	write(t, at("a.yaml"), service("a", "2"))
+	kept(byFile, "a:2")
+	kept(byFolder, "a:2")
+	must(t, os.Rename(at("a.yaml"), at("b.yaml")))
+	write(t, at("b.yaml"), service("a", "3"))
+	kept(byFolder, "a:3")
+	byFile.await("the loss of the file", func() bool { return len(byFile.last.Objects) == 0 })
 }
 
 // TestEmptied: a writer that truncates and then writes does not make the
