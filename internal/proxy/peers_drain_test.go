@@ -194,3 +194,28 @@ func TestDrainServesWhatIsQueued(t *testing.T) {
 		}
 	}
 }
+
+// A connection that is accepted after the server was told to end at once ends
+// too.
+func TestEndReachesTheLastConnection(t *testing.T) {
+	up := startUpstream(t, answering(okAnswer("hello")))
+	r := newRig(t, []string{up.addr}, nil)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial(t, ln.Addr().String()) // established, and in the queue; says nothing
+	s := NewServer(r.server.cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, ln) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(hangs):
+		t.Fatal("the server does not end")
+	}
+}

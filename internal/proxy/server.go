@@ -101,8 +101,9 @@ type Server struct {
 	watchers sync.WaitGroup
 	ended    chan struct{} // closed when Serve returns
 
-	mu    sync.Mutex
+	mu    sync.Mutex // held over a whole sweep
 	conns map[*conn]struct{}
+	over  bool // connections end at once
 	ln    *listener.Listener
 }
 
@@ -164,6 +165,9 @@ func (s *Server) serveConn(down *listener.Conn) {
 	c := newConn(s, down)
 	s.mu.Lock()
 	s.conns[c] = struct{}{}
+	if s.over {
+		c.leave()
+	}
 	s.mu.Unlock()
 	s.cfg.Metrics.ConnOpened()
 	defer func() {
@@ -206,6 +210,7 @@ func (s *Server) Open() int {
 func (s *Server) interruptAll() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.over = true
 	for c := range s.conns {
 		c.leave()
 	}
