@@ -19,13 +19,13 @@ func (c *conn) refuse(why telemetry.Reason) (again bool) {
 	x := &c.x
 	a := why.Answer()
 	x.reason = why
-	x.closing = x.closing || a.Close || c.unread() || c.drained()
+	x.closing = x.closing || a.Close || c.expired() || c.unread() || c.drained()
 	if x.cluster == nil {
 		c.srv.cfg.Metrics.Refuse(why)
 	}
 	if a.Status != 0 && !c.isGone() {
-		if c.expired() {
-			c.down.Resume() // the bound has done its work: room for the answer
+		if !c.enter(phaseStream) {
+			c.revive(phaseStream) // the bound has done its work: room for the answer
 		}
 		c.answer(a)
 	} else {
@@ -136,7 +136,7 @@ func (c *conn) finish() (again bool) {
 		c.log()
 	}
 	if x.closing || c.expired() || c.isGone() {
-		c.end()
+		c.last = true
 		return false
 	}
 	if u := x.upload; u != nil {

@@ -27,6 +27,7 @@ type conn struct {
 	resp  http1.Response
 	chunk struct{ req, resp http1.ChunkReader }
 	x     exchange
+	last  bool // the connection ends after the exchange in x
 
 	take func() []byte // for ReadInto; made once
 	put  func([]byte)
@@ -71,6 +72,9 @@ func (c *conn) serve() {
 	}()
 	for c.readHead() && c.exchange() {
 	}
+	if c.last {
+		c.end() // here, where the exchange holds no limit any more
+	}
 	c.state.Store(uint64(phaseEnd))
 }
 
@@ -92,6 +96,9 @@ func (c *conn) readHead() bool {
 		n, err := c.req.Parse(c.in.b[c.r:c.w], &c.srv.cfg.HTTP1)
 		if err == nil {
 			c.r += n
+			if !c.enter(phaseWait) {
+				c.revive(phaseWait) // it came in the last instant, but it came
+			}
 			return true
 		}
 		if !errors.Is(err, http1.ErrMore) {
@@ -130,7 +137,6 @@ func (c *conn) readMore() bool {
 		return true
 	}
 	if c.expired() && !c.isGone() {
-		c.down.Resume() // for the answer
 		c.refuseHead(telemetry.HeadTimeout, nil)
 	}
 	return false
@@ -170,7 +176,6 @@ func broken(err error) string {
 
 // end closes the connection such that its peer gets what was written.
 func (c *conn) end() {
-	c.state.Store(uint64(phaseEnd))
 	if c.isGone() {
 		return
 	}
@@ -178,7 +183,7 @@ func (c *conn) end() {
 		c.down.Abort()
 		return
 	}
-	c.down.Resume()
+	c.revive(phaseEnd)
 	if u := c.x.upload; u != nil {
 		c.release(&u.buf)
 	}

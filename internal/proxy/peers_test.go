@@ -201,3 +201,20 @@ func quickly(s *ServerConfig) {
 func pattern(n int) string {
 	return string(bytes.Repeat([]byte("0123456789abcdef"), n/16+1)[:n])
 }
+
+// tcpPair is both ends of one connection.
+func tcpPair(t testing.TB) (net.Conn, *peer) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	p := dial(t, ln.Addr().String())
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c, p
+}

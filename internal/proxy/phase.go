@@ -38,12 +38,32 @@ const (
 // enter begins a phase, or notes that bytes moved within it. False: the bound
 // of the phase before has expired, and the connection is being interrupted.
 func (c *conn) enter(p phase) bool {
-	old := c.state.Swap(uint64(p) | c.srv.tick.Load()<<tickShift)
-	if old&expiredBit == 0 {
-		return true
+	next := uint64(p) | c.srv.tick.Load()<<tickShift
+	for {
+		old := c.state.Load() // what has expired stays known
+		if old == next || c.state.CompareAndSwap(old, next|old&expiredBit) {
+			return old&expiredBit == 0
+		}
 	}
-	c.state.Or(expiredBit) // it stays known
-	return false
+}
+
+// revive begins a phase although the bound of the one before may have expired.
+// It does so under the sweeper's lock: what the sweeper saw expired it has
+// interrupted by then, and not a moment later.
+func (c *conn) revive(p phase) {
+	c.srv.mu.Lock()
+	c.state.Store(uint64(p) | c.srv.tick.Load()<<tickShift)
+	c.srv.mu.Unlock()
+	c.resume()
+}
+
+// resume ends an interruption of ours, but not one by leave or the sweeper, not
+// even one that comes at the same time.
+func (c *conn) resume() {
+	c.down.Resume()
+	if c.isGone() || c.expired() {
+		c.interrupt()
+	}
 }
 
 func (c *conn) expired() bool { return c.state.Load()&expiredBit != 0 }
@@ -170,7 +190,5 @@ func (c *conn) endWatch() {
 	}
 	c.down.InterruptRead()
 	<-done
-	if !c.isGone() && !c.expired() {
-		c.down.Resume()
-	}
+	c.resume()
 }

@@ -22,6 +22,7 @@ import (
 // anew, for each.
 type exchange struct {
 	start     time.Duration // when the head was read
+	asked     time.Duration // when an endpoint was to be had: its time runs from here
 	deadline  time.Duration // 0: none
 	malformed bool          // req is not to be looked at
 	detail    string        // what the codec found wrong
@@ -50,11 +51,11 @@ type exchange struct {
 	sent       int64         // bytes of the answer's body
 	failure    error         // of the upstream transport
 	upload     *upload       // nil: none is under way
-	expectBody bool          // the caller waits for a 100 before it sends more
+	unheard    bool          // the caller does not take the answer
 }
 
 func (x *exchange) begin(now time.Duration) {
-	*x = exchange{start: now}
+	*x = exchange{start: now, asked: now}
 }
 
 // exchange carries the request in req to its end. False: the connection cannot
@@ -99,10 +100,10 @@ func (c *conn) routes() (*route.Table, telemetry.Reason) {
 	if known {
 		return table, telemetry.RouteNotFound
 	}
-	c.enter(phaseWait)
 	ctx, cancel := context.WithTimeout(context.Background(), c.srv.t.Hosts)
 	defer cancel()
 	table, err := c.srv.cfg.Hosts.Await(ctx, string(c.req.Host))
+	c.x.asked = c.srv.clock()
 	switch {
 	case table != nil:
 		return table, telemetry.ViaUpstream
@@ -120,15 +121,15 @@ func (c *conn) routes() (*route.Table, telemetry.Reason) {
 func (c *conn) admit() telemetry.Reason {
 	x := &c.x
 	var ok bool
-	if x.endpoint, x.permit, ok = x.cluster.Pick(x.start); ok {
+	if x.endpoint, x.permit, ok = x.cluster.Pick(x.asked); ok {
 		x.endpoint.Begin()
 		return telemetry.ViaUpstream
 	}
-	c.enter(phaseWait)
 	c.allowWatch() // the body is not read yet, so nobody else reads
 	defer c.endWatch()
 	var err error
 	x.endpoint, x.permit, err = x.cluster.Await(c.srv.clock(), x.deadline, c.gone)
+	x.asked = c.srv.clock()
 	switch {
 	case err == nil:
 		x.endpoint.Begin()
@@ -201,12 +202,12 @@ func (c *conn) send() telemetry.Reason {
 func (c *conn) connect(fresh bool) telemetry.Reason {
 	x := &c.x
 	var err error
-	c.enter(phaseWait)
 	deadline := x.deadline
 	if deadline == 0 {
 		deadline = c.srv.clock() + c.srv.t.Stream
 	}
 	if fresh {
+		c.enter(phaseWait)
 		x.conn, err = x.endpoint.GetNew(deadline)
 	} else {
 		x.conn, err = x.endpoint.Get(c.srv.clock(), deadline, !c.repeatable() || !x.whole, c.gone)
@@ -280,13 +281,11 @@ func (c *conn) repeatable() bool {
 // compose makes what is sent first: the head and as much of the body as is
 // here. True: that is all of the request.
 func (c *conn) compose() (whole bool) {
-	x := &c.x
 	var opts http1.ForwardOptions
 	if !c.req.HasRequestID {
 		opts.Extra = c.newRequestID()
 	}
 	c.out = c.req.AppendForward(c.out[:0], opts)
-	x.expectBody = c.req.Expect100
 	return c.composeBody()
 }
 
@@ -340,7 +339,7 @@ func (c *conn) interrupted() telemetry.Reason {
 		return telemetry.MalformedRequest
 	case x.upload.failed() == uploadGone:
 		return telemetry.DownstreamGone
-	case c.expired() && x.upload.starving():
+	case c.expired() && c.starving():
 		return telemetry.BodyTimeout
 	case c.expired():
 		return telemetry.IdleTimeout
@@ -361,7 +360,7 @@ func (c *conn) giveBack(why telemetry.Reason) {
 	uploaded := c.endUpload()
 	c.current.Store(nil)
 	x.conn = nil
-	if why == telemetry.ViaUpstream && uploaded && x.failure == nil && c.resp.KeepAlive && !c.expired() {
+	if why == telemetry.ViaUpstream && uploaded && x.failure == nil && c.resp.KeepAlive && !c.expired() && !c.isGone() {
 		if x.deadline == 0 || uc.SetDeadline(time.Time{}) == nil {
 			x.endpoint.Put(uc, c.srv.clock())
 			return
@@ -372,14 +371,22 @@ func (c *conn) giveBack(why telemetry.Reason) {
 
 // outcome is what the breaker hears of an exchange that failed.
 func (c *conn) outcome(why telemetry.Reason) breaker.Result {
-	r := breaker.Result{GRPCStatus: -1, Latency: c.srv.clock() - c.x.start}
+	x := &c.x
+	r := breaker.Result{GRPCStatus: -1, Latency: c.srv.clock() - x.asked}
 	switch why {
 	case telemetry.ConnectFailure:
 		r.Cause = breaker.ConnectFailure
 	case telemetry.ConnectTimeout:
 		r.Cause = breaker.ConnectTimeout
 	case telemetry.RequestTimeout, telemetry.PerTryTimeout, telemetry.IdleTimeout:
-		r.Cause = breaker.RequestTimeout
+		switch {
+		case errors.Is(x.failure, upstream.ErrPendingTimeout):
+			r.Cause = breaker.Overflow // the endpoint never saw it
+		case x.unheard, c.starving():
+			r.Cause = breaker.Cancelled // it waited for the caller
+		default:
+			r.Cause = breaker.RequestTimeout
+		}
 	case telemetry.LimitOverflow:
 		r.Cause = breaker.Overflow
 	case telemetry.DownstreamGone, telemetry.MalformedRequest, telemetry.BodyTimeout:
@@ -402,7 +409,7 @@ func (c *conn) settle(r breaker.Result) {
 	now := c.srv.clock()
 	x.success = x.permit.Done(now, r) == breaker.Success
 	if r.Cause == breaker.Response && !x.permit.Probe() { // a probe meets cold caches
-		x.endpoint.Observe(now, x.headAt-x.start)
+		x.endpoint.Observe(now, x.headAt-x.asked)
 	} else {
 		x.endpoint.Abandon()
 	}

@@ -62,7 +62,7 @@ func (c *conn) verdict() breaker.Result {
 		Status:     c.resp.Status,
 		GRPCStatus: -1,
 		Cause:      breaker.Response,
-		Latency:    c.srv.clock() - c.x.start,
+		Latency:    c.srv.clock() - c.x.asked,
 	}
 }
 
@@ -178,6 +178,7 @@ func (c *conn) reply(b []byte) telemetry.Reason {
 	case err == nil:
 		return telemetry.ViaUpstream
 	case c.expired() && !c.isGone():
+		c.x.unheard = true
 		return telemetry.IdleTimeout
 	default:
 		return telemetry.DownstreamGone
@@ -229,10 +230,15 @@ func (c *conn) replyHead(body []byte) telemetry.Reason {
 
 func (c *conn) replyBody(body []byte) telemetry.Reason {
 	c.x.sent += int64(len(body))
+	c.settleStream()
+	return c.reply(body)
+}
+
+// settleStream gives the verdict on an answer that streams for a while.
+func (c *conn) settleStream() {
 	if c.x.headAt+settleAfter < c.srv.clock() {
 		c.settle(c.verdict())
 	}
-	return c.reply(body)
 }
 
 func (c *conn) lengthBody(here []byte, length int64) telemetry.Reason {
@@ -275,9 +281,7 @@ func (c *conn) splice(n int64) (int64, telemetry.Reason) {
 	x.endpoint.Metrics().BytesRead(int(moved))
 	c.srv.cfg.Metrics.BytesWritten(int(moved))
 	c.enter(phaseStream)
-	if c.x.headAt+settleAfter < c.srv.clock() {
-		c.settle(c.verdict())
-	}
+	c.settleStream()
 	switch {
 	case moved == n:
 		return moved, telemetry.ViaUpstream
@@ -349,6 +353,7 @@ func (c *conn) decodedBody(here []byte) telemetry.Reason {
 		if done {
 			return telemetry.ViaUpstream
 		}
+		c.settleStream()
 		n, rerr := c.readUpstream(c.up.b)
 		if n == 0 {
 			return c.lost(rerr)

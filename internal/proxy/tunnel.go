@@ -15,13 +15,13 @@ import (
 func (c *conn) tunnel(here []byte) telemetry.Reason {
 	x := &c.x
 	c.endWatch()
+	early := c.in.b[c.r:c.w]
+	c.r = c.w
 	if u := x.upload; u != nil {
 		if !c.endUpload() {
 			return c.lost(u.failure)
 		}
-		c.r, c.w = 0, copy(c.in.b, u.left)
-		c.release(&u.buf)
-		x.upload = nil
+		early = u.left
 	}
 	c.settle(c.verdict())
 	x.closing = true
@@ -36,18 +36,19 @@ func (c *conn) tunnel(here []byte) telemetry.Reason {
 		return why
 	}
 	c.enter(phaseTunnel)
+	buf := c.srv.buffers.Get().(*buffer) // c.in holds the request, for the log
+	defer c.release(&buf)
 	var up sync.WaitGroup
 	up.Go(func() {
-		if c.r < c.w {
-			n, err := x.conn.Write(c.in.b[c.r:c.w])
+		if len(early) > 0 {
+			n, err := x.conn.Write(early)
 			x.received += int64(n)
-			c.r = c.w
 			if err != nil {
 				c.interrupt()
 				return
 			}
 		}
-		x.received += c.pump(x.conn.Conn, c.down.Conn, c.in.b)
+		x.received += c.pump(x.conn.Conn, c.down.Conn, buf.b)
 	})
 	x.sent += c.pump(c.down.Conn, x.conn.Conn, c.up.b)
 	up.Wait()

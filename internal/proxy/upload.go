@@ -30,8 +30,9 @@ type upload struct {
 	// read is set when the caller's part is over: all of the body was read,
 	// and what is left to do is at most one write.
 	read atomic.Bool
-	// writing is set while the endpoint is what it waits for.
-	writing atomic.Bool
+	// writing is set while the endpoint is what it waits for, splicing while it
+	// waits for either.
+	writing, splicing atomic.Bool
 
 	// For the connection's goroutine, once done is closed.
 	left    []byte // read beyond the body's end, in buf
@@ -49,9 +50,11 @@ func (u *upload) failed() uploadState {
 	return uploadState(u.state.Load())
 }
 
-// starving tells whether it is the caller that keeps the upload waiting.
-func (u *upload) starving() bool {
-	return u != nil && !u.read.Load() && !u.writing.Load()
+// starving tells whether it is the caller that keeps the upload waiting. Within
+// a splice that is so unless more of the body is here than the endpoint takes.
+func (c *conn) starving() bool {
+	u := c.x.upload
+	return u != nil && !u.read.Load() && !u.writing.Load() && !(u.splicing.Load() && c.down.HasInput())
 }
 
 // received tells whether all of the body came from the caller. A request
@@ -106,6 +109,7 @@ func (c *conn) uploadLength(u *upload, left int64) uploadState {
 	for left > 0 {
 		if left >= spliceFrom {
 			// The last bytes are left to the loop below.
+			u.splicing.Store(true)
 			n, err := io.Copy(c.x.conn.Conn, &io.LimitedReader{R: c.down.Conn, N: min(left-bufferSize, splicePiece)})
 			left -= n
 			u.sent += n
@@ -117,6 +121,7 @@ func (c *conn) uploadLength(u *upload, left int64) uploadState {
 			case err != nil:
 				return c.spliceFailure(u, err)
 			}
+			u.splicing.Store(false)
 			continue
 		}
 		n, err := c.down.Read(u.buf.b[:min(left, int64(len(u.buf.b)))])
@@ -184,11 +189,10 @@ func (c *conn) endUpload() bool {
 		<-u.done
 		// It may have been done but for noticing: then both go on.
 		_ = x.conn.SetDeadline(time.Time{})
-		if !c.isGone() && !c.expired() {
-			c.down.Resume()
-		}
+		c.resume()
 	}
 	x.received += u.sent
+	u.sent = 0 // it is asked twice where a tunnel follows
 	if x.detail == "" {
 		x.detail = u.detail
 	}

@@ -181,3 +181,17 @@ func (c *Conn) Broken() bool {
 	})
 	return broken || err != nil
 }
+
+// HasInput tells, without waiting or consuming and whatever the deadlines, that
+// the peer has sent something that is not read yet.
+func (c *Conn) HasInput() bool {
+	if c.raw == nil {
+		return false
+	}
+	n := 0
+	err := c.raw.Control(func(fd uintptr) {
+		var b [1]byte
+		n, _, _ = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	})
+	return err == nil && n > 0
+}
