@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -166,12 +167,20 @@ func (s *upScreen) follow(ctx context.Context, up *local.Up, cfg local.UpConfig)
 		"Control plane: http://"+up.HTTPAddress()+"  (manifests: "+strings.Join(cfg.Paths, ", ")+")",
 		"Starting the workloads. Ctrl-C ends all of it.",
 	)
-	if !up.Mesh.AwaitReady(ctx) {
+	// What is there is shown also where something does not come up.
+	patient, stop := context.WithTimeout(ctx, overviewPatience)
+	up.Mesh.AwaitReady(patient)
+	stop()
+	if ctx.Err() != nil {
 		return
 	}
 	s.overview(up, cfg)
 	s.breakers(ctx, up.HTTPAddress())
 }
+
+// overviewPatience is a little more than that after which an instance that does
+// not come up is told of.
+const overviewPatience = 12 * time.Second
 
 // overview is what runs where, and how to look at it.
 func (s *upScreen) overview(up *local.Up, cfg local.UpConfig) {
@@ -215,15 +224,15 @@ func hints(instances []local.Instance, address string) []string {
 	if address != observe.DefaultAddress {
 		where = " --control http://" + address
 	}
-	var namespaces []string
-	for _, in := range instances {
-		if !slices.Contains(namespaces, in.Namespace) {
-			namespaces = append(namespaces, in.Namespace)
-		}
-	}
 	var out []string
-	for _, ns := range namespaces {
-		out = append(out, "recloser stat deploy -n "+ns+where)
+	for _, in := range instances {
+		kind := map[string]string{"Workload": "workload", "Pod": "pod"}[in.Kind]
+		if kind == "" {
+			kind = "deploy"
+		}
+		if hint := "recloser stat " + kind + " -n " + in.Namespace + where; !slices.Contains(out, hint) {
+			out = append(out, hint)
+		}
 	}
 	return append(out, "recloser breakers -w"+where, "recloser events -f"+where)
 }
@@ -274,7 +283,11 @@ func breakerLine(e *breakers.Event) string {
 	if who == "" {
 		who = e.Endpoint.Address
 	}
-	line := fmt.Sprintf("breaker of %s for %s, endpoint %s: %s -> %s", e.Client.Workload, e.Service.Name, who, e.From, e.To)
+	caller := e.Client.Workload
+	if caller == "" {
+		caller = cmp.Or(e.Client.Pod, e.Client.Node)
+	}
+	line := fmt.Sprintf("breaker of %s for %s, endpoint %s: %s -> %s", caller, e.Service.Name, who, e.From, e.To)
 	if e.Detail != "" {
 		line += ", " + e.Detail
 	}

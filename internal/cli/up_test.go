@@ -87,6 +87,9 @@ func TestUpHints(t *testing.T) {
 	if got := hints(instances[:1], "127.0.0.1:8084"); got[0] != "recloser stat deploy -n a" {
 		t.Errorf("%q", got)
 	}
+	if got := hints([]local.Instance{{Kind: "Workload", Namespace: "a"}}, "127.0.0.1:8084"); got[0] != "recloser stat workload -n a" {
+		t.Errorf("%q", got)
+	}
 }
 
 func TestBreakerLine(t *testing.T) {
@@ -96,5 +99,9 @@ func TestBreakerLine(t *testing.T) {
 	}
 	if got, want := breakerLine(e), "breaker of web for bb, endpoint bad-1: closed -> open, 7 failures in a row"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	e.Client = breakers.Client{Pod: "publish-8200", Node: "publish-8200.shop"}
+	if got := breakerLine(e); !strings.HasPrefix(got, "breaker of publish-8200 for bb") {
+		t.Errorf("got %q", got)
 	}
 }

@@ -14,6 +14,7 @@ const (
 	Started  EventKind = "started"   // it was given its addresses and its sidecar is being started
 	Ready    EventKind = "ready"     // it gets requests
 	NotReady EventKind = "not-ready" // it gets no requests any more
+	Waiting  EventKind = "waiting"   // it runs for a while and is still not ready (Detail)
 	Crashed  EventKind = "crashed"   // a program or the sidecar ended without being asked to
 	Failed   EventKind = "failed"    // a program cannot be started at all
 	Draining EventKind = "draining"  // it gets no new requests and finishes what it has
@@ -47,6 +48,8 @@ func (e Event) String() string {
 		return fmt.Sprintf("%s is ready on %s", e.Instance, strings.Join(e.Addresses, ", "))
 	case NotReady:
 		return e.Instance + " is not ready any more and gets no requests"
+	case Waiting:
+		return e.Instance + " runs but is not ready: " + e.Detail
 	case Crashed:
 		what := fmt.Sprintf("%s: %s ended (%s)", e.Instance, e.Part, e.Detail)
 		if e.Restart > 0 {

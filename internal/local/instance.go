@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,7 @@ type host struct {
 	settle    time.Duration                                        // until callers have heard that an instance goes
 	hurry     <-chan struct{}                                      // closed: end all at once
 	hurryTime time.Duration                                        // grace of an end in a hurry
+	patience  time.Duration                                        // until an instance that is not ready is told of
 	notify    func(Event)
 }
 
@@ -239,6 +241,8 @@ func (in *instance) watch(ctx context.Context) {
 		return
 	}
 	failures, told, listens := 0, false, false
+	waiting := time.NewTimer(in.host.patience)
+	defer waiting.Stop()
 	for {
 		in.mu.Lock()
 		// A sidecar is ready with what it has been told, and it may be told of
@@ -274,6 +278,14 @@ func (in *instance) watch(ctx context.Context) {
 		if is := in.isReady(); is != told {
 			in.announce(is)
 			told = is
+			waiting.Stop()
+		}
+		select {
+		case <-waiting.C:
+			if in.running() { // else its end was told
+				in.host.notify(Event{Kind: Waiting, Instance: in.name, Owner: in.owner.String(), Detail: in.lacks(p, passing)})
+			}
+		default:
 		}
 		period := p.period
 		if !in.isReady() {
@@ -282,6 +294,26 @@ func (in *instance) watch(ctx context.Context) {
 		if !sleep(ctx, period) {
 			return
 		}
+	}
+}
+
+// lacks says what an instance that runs waits for.
+func (in *instance) lacks(p *probe, passing bool) string {
+	if passing {
+		return "its sidecar is not"
+	}
+	var at []string
+	for _, port := range p.targets(in.ports) {
+		at = append(at, in.programAddress(port))
+	}
+	where := strings.Join(at, ", ")
+	switch {
+	case p.path != "" && len(at) > 0:
+		return "its probe GET http://" + where + p.path + " does not succeed"
+	case in.address != "":
+		return "nothing accepts connections on " + where
+	default:
+		return "nothing accepts connections on " + where + ", where its program is told to listen (ADDRESS, PORT, LISTEN_ADDR)"
 	}
 }
 

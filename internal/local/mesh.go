@@ -66,6 +66,9 @@ type Config struct {
 	// HurryTime is how long programs have to end when the whole mesh ends.
 	// Default 5s.
 	HurryTime time.Duration
+	// Patience is how long an instance may be on its way up before the user is
+	// told what it waits for. Default 10s.
+	Patience time.Duration
 	// Gateways open ports of this machine to services.
 	Gateways []Gateway
 	// Output shows what the programs print, a line at a time with the name of
@@ -107,6 +110,9 @@ func New(cfg Config) *Mesh {
 	}
 	if cfg.HurryTime == 0 {
 		cfg.HurryTime = 5 * time.Second
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 10 * time.Second
 	}
 	if cfg.Notify == nil {
 		cfg.Notify = func(Event) {}
@@ -181,7 +187,7 @@ func (m *Mesh) prepare(ctx context.Context) error {
 		launcher: newLauncher(), console: &console{out: m.cfg.Output},
 		recloser: m.cfg.RecloserPath, programs: programs, node: node, environ: m.cfg.Environ,
 		sidecar: m.sidecarCommand, ready: sidecarReady, idle: sidecarIdle, listens: m.listens,
-		settle: m.cfg.Settle, hurry: m.hurry, hurryTime: m.cfg.HurryTime,
+		settle: m.cfg.Settle, hurry: m.hurry, hurryTime: m.cfg.HurryTime, patience: m.cfg.Patience,
 		notify: m.cfg.Notify,
 	}
 	return nil

@@ -402,8 +402,20 @@ func TestCrashIsShownAndRestarted(t *testing.T) {
 		pods := r.of("own")
 		return len(pods) == 1 && pods[0].Spec.Status.ContainerStatuses[0].RestartCount >= 1
 	})
-	r.await("a longer pause", func() bool {
-		return r.has(func(e Event) bool { return e.Kind == Crashed && e.Restart == 2*firstBackoff })
+	r.await("a longer pause, and the words of that start only", func() bool {
+		return r.has(func(e Event) bool {
+			return e.Kind == Crashed && e.Restart == 2*firstBackoff && slices.Equal(e.Lines, []string{"this is why"})
+		})
+	})
+}
+
+// A program that listens elsewhere, or not at all, is told of.
+func TestInstanceThatDoesNotBecomeReadyIsToldOf(t *testing.T) {
+	r := newRig(t, workload(`[/bin/sh, -c, "sleep 100"]`, "  ports: [{port: 7070}]"), func(c *Config) { c.Patience = 100 * time.Millisecond })
+	r.await("what it lacks", func() bool {
+		return r.has(func(e Event) bool {
+			return e.Kind == Waiting && strings.Contains(e.Detail, ":7070, where its program is told to listen")
+		})
 	})
 }
 
@@ -585,7 +597,7 @@ func TestSidecarThatDiesIsStartedAgain(t *testing.T) {
 
 // Relative paths of a Workload start at the folder of its manifest.
 func TestWorkloadStartsInTheFolderOfItsManifest(t *testing.T) {
-	r := newRig(t, workload(`[/bin/sh, -c, "pwd; sleep 100"]`, "  workingDir: testdata"), nil)
-	want := filepath.Join(must(os.Getwd()), "testdata")
+	r := newRig(t, workload(`[/bin/sh, -c, "pwd; sleep 100"]`, "  workingDir: demo"), nil)
+	want := filepath.Join(must(os.Getwd()), "demo")
 	r.await("it prints where it is", func() bool { return strings.Contains(r.lines(), "] "+want+"\n") })
 }

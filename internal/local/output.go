@@ -102,6 +102,13 @@ func (o *output) endLine() string {
 	return line
 }
 
+// forget drops the lines that are kept: the program starts anew.
+func (o *output) forget() {
+	o.mu.Lock()
+	o.ring, o.next = nil, 0
+	o.mu.Unlock()
+}
+
 // last returns up to n of the last lines, oldest first.
 func (o *output) last(n int) []string {
 	o.mu.Lock()

@@ -93,14 +93,23 @@ func orDefault(v, def int32) int32 {
 	return v
 }
 
+// targets are the declared ports that are tried.
+func (p *probe) targets(ports []uint16) []uint16 {
+	switch {
+	case p.port != 0:
+		return []uint16{p.port}
+	case p.path != "" && len(ports) > 0:
+		return ports[:1]
+	}
+	return ports
+}
+
 // check tries the probe once. at gives the address of a declared port; ports
 // are all of them. A program without ports is ready as soon as it runs.
 func (p *probe) check(ctx context.Context, at func(declared uint16) string, ports []uint16) bool {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	if p.port != 0 {
-		ports = []uint16{p.port}
-	}
+	ports = p.targets(ports)
 	if p.path != "" && len(ports) > 0 {
 		return p.get(ctx, at(ports[0]))
 	}

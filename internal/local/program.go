@@ -168,6 +168,9 @@ func workloadProgram(w *v1alpha1.Workload, manifest string) program {
 				return command{}, fmt.Errorf("spec.workingDir: %w", err)
 			}
 		}
+		if fi, err := os.Stat(dir); err != nil || !fi.IsDir() {
+			return command{}, fmt.Errorf("spec.workingDir %q: there is no such folder on this machine", dir)
+		}
 		argv := w.CommandLine(listen)
 		file, err := lookPath(argv[0], env.get("PATH"), dir)
 		if err != nil {

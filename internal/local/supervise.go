@@ -45,6 +45,7 @@ func (c *child) run(ctx context.Context) {
 	backoff := firstBackoff
 	for starts := 1; ctx.Err() == nil; starts++ {
 		began := time.Now()
+		c.out.forget()
 		p, err := c.launcher.start(ctx, c.command, c.out)
 		state := childState{starts: starts}
 		if err != nil {
