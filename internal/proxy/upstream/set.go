@@ -21,6 +21,11 @@ const sweepInterval = 100 * time.Millisecond
 // endpoint, and idle timeouts need no precision.
 const idleInterval = 5 * time.Second
 
+// leaveAfter is how long a cluster that is no longer configured keeps its
+// endpoints, for requests that have looked up their route already: without it
+// those would wait in vain for an endpoint.
+const leaveAfter = time.Second
+
 // SetOptions are a Set's surroundings.
 type SetOptions struct {
 	Clock   breaker.Clock
@@ -38,6 +43,12 @@ type Set struct {
 
 	mu       sync.Mutex
 	clusters map[string]*Cluster
+	leaving  map[string]leaver // no longer configured, and not emptied yet
+}
+
+type leaver struct {
+	cluster *Cluster
+	since   time.Duration
 }
 
 // NewSet makes an empty Set.
@@ -45,31 +56,34 @@ func NewSet(opts SetOptions) *Set {
 	if opts.Clock == nil {
 		opts.Clock = breaker.Monotonic
 	}
-	return &Set{opts: opts, clusters: map[string]*Cluster{}}
+	return &Set{opts: opts, clusters: map[string]*Cluster{}, leaving: map[string]leaver{}}
 }
 
 // Apply makes the live clusters those of cfgs, which must be valid and have
 // names of their own. Clusters and endpoints that stay keep their state; those
 // that go are drained: requests on their way end in peace, nothing is pooled.
-// The result is the clusters by name.
+// A cluster does so a moment later, and comes back as it was within that. The
+// result is the clusters by name.
 func (s *Set) Apply(cfgs []Config) map[string]*Cluster {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.opts.Clock()
 	next := make(map[string]*Cluster, len(cfgs))
 	for _, cfg := range cfgs {
-		c, ok := s.clusters[cfg.Name]
-		if !ok {
+		c := s.clusters[cfg.Name]
+		if c == nil {
+			c = s.leaving[cfg.Name].cluster
+			delete(s.leaving, cfg.Name)
+		}
+		if c == nil {
 			c = s.newCluster(cfg)
 		}
-		c.apply(cfg.withDefaults(), s.opts.Clock())
+		c.apply(cfg.withDefaults(), now)
 		next[cfg.Name] = c
 	}
 	for name, c := range s.clusters {
 		if next[name] == nil {
-			gone := *c.cfg.Load()
-			gone.Endpoints = nil
-			c.apply(gone, s.opts.Clock())
-			c.metrics.Release()
+			s.leaving[name] = leaver{c, now}
 		}
 	}
 	s.clusters = next
@@ -117,6 +131,27 @@ func (s *Set) Clusters() []*Cluster {
 	return list
 }
 
+// sweep lets clusters do what only time brings about, and empties those that
+// have left.
+func (s *Set) sweep(now time.Duration) {
+	for _, c := range s.Clusters() {
+		c.sweep(now)
+	}
+	s.emptyLeaving(now, leaveAfter)
+}
+
+// emptyLeaving empties the clusters that have been leaving for so long.
+func (s *Set) emptyLeaving(now, after time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, l := range s.leaving {
+		if now-l.since >= after {
+			l.cluster.empty(now)
+			delete(s.leaving, name)
+		}
+	}
+}
+
 // Run sweeps until ctx ends, then closes what is pooled; nothing is pooled after
 // that.
 func (s *Set) Run(ctx context.Context) error {
@@ -127,6 +162,7 @@ func (s *Set) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			s.emptyLeaving(s.opts.Clock(), 0)
 			for _, c := range s.Clusters() {
 				for _, e := range c.Endpoints() {
 					e.retire() // what is still busy closes when it is given back
@@ -134,10 +170,7 @@ func (s *Set) Run(ctx context.Context) error {
 			}
 			return nil
 		case <-ticker.C:
-			now := s.opts.Clock()
-			for _, c := range s.Clusters() {
-				c.sweep(now)
-			}
+			s.sweep(s.opts.Clock())
 		case <-idle.C:
 			now := s.opts.Clock()
 			for _, c := range s.Clusters() {
@@ -190,6 +223,14 @@ func (c *Cluster) apply(cfg Config, now time.Duration) {
 	c.byName.Store(&keep)
 	c.rebuildLocked(now)
 	c.wake() // also where there is nothing to pick: the fail-fast time may be another
+}
+
+// empty drains a cluster that is no longer configured.
+func (c *Cluster) empty(now time.Duration) {
+	cfg := *c.cfg.Load()
+	cfg.Endpoints = nil
+	c.apply(cfg, now)
+	c.metrics.Release()
 }
 
 func (c *Cluster) newEndpoint(ec EndpointConfig, now time.Duration) *Endpoint {

@@ -133,6 +133,7 @@ func TestLiveStateOutlivesConfiguration(t *testing.T) {
 	if got := len(s.Apply(nil)); got != 0 {
 		t.Errorf("%d clusters after all were removed", got)
 	}
+	s.sweep(now + leaveAfter)
 	if _, _, ok := c.Pick(now); ok {
 		t.Error("a removed cluster still gives endpoints")
 	}
@@ -653,4 +654,30 @@ func TestAConnectionHandedInVainIsNotUsed(t *testing.T) {
 		t.Errorf("%p, %v, want %p, which has served one request of two", again, err, c)
 	}
 	e.Discard(c)
+}
+
+// A request that looked up its route an instant before the cluster went still
+// finds an endpoint; and a cluster that comes back at once is the same.
+func TestARemovedClusterServesWhoHasIt(t *testing.T) {
+	now := time.Second
+	s := newSet(func() time.Duration { return now })
+	cfg := config("a:1", "b:1")
+	c := s.Apply([]Config{cfg})[cfg.Name]
+	trip(t, c, "a:1", now)
+	s.Apply(nil)
+	if e, p, ok := c.Pick(now); !ok || e.Address() != "b:1" {
+		t.Error("a request that has its route already is lost")
+	} else {
+		p.Done(now, breaker.Result{Status: 200, GRPCStatus: -1})
+	}
+	now += leaveAfter / 2
+	s.sweep(now)
+	if again := s.Apply([]Config{cfg})[cfg.Name]; again != c || again.States()[0].State != breaker.Open {
+		t.Error("the cluster that came back has forgotten its breakers")
+	}
+	now += leaveAfter
+	s.sweep(now)
+	if _, _, ok := c.Pick(now); !ok {
+		t.Error("the cluster that came back was emptied")
+	}
 }
