@@ -217,7 +217,8 @@ func (c *conn) connect(fresh bool) telemetry.Reason {
 		return c.connectFailure(err)
 	}
 	if x.deadline != 0 {
-		_ = x.conn.SetDeadline(time.Now().Add(x.deadline - c.srv.clock()))
+		left := x.deadline - c.srv.clock() // this look first: the deadline is not early
+		_ = x.conn.SetDeadline(time.Now().Add(left))
 	}
 	c.current.Store(x.conn)
 	c.enter(phaseStream)
