@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// Ports of a sidecar (DESIGN.md, section 1).
+// Ports of a sidecar.
 const (
 	outboundPort = 4140
 	adminPort    = 4191

@@ -1,6 +1,6 @@
 // Package local is the laptop mesh: it runs the workloads of manifests on this
 // machine, each instance with a sidecar and addresses of its own, without a
-// container engine and without root (DESIGN.md, section 7).
+// container engine and without root.
 //
 // A Mesh follows a World. From its Deployments, bare Pods and Workloads it
 // plans what should run (plan.go), decides the next steps for each of them

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrNoHealthyUpstream says that no endpoint was ready within the fail-fast
-// time (DESIGN: UH).
+// time (response flag UH).
 var ErrNoHealthyUpstream = errors.New("no healthy upstream")
 
 // never is a time that does not come.
