@@ -47,6 +47,9 @@ Without -n the mesh's only namespace is taken or, if there are several,
 				}
 				*into = ref
 			}
+			if cmd.Flags().Changed("time-window") && req.Window == 0 {
+				return usagef("--time-window 0s: give 1s to 720h")
+			}
 			if output != "table" && output != "wide" && output != "json" {
 				return usagef("--output %q: allowed are table, wide and json", output)
 			}
@@ -65,7 +68,7 @@ Without -n the mesh's only namespace is taken or, if there are several,
 	f := cmd.Flags()
 	f.StringVarP(&req.Namespace, "namespace", "n", "", "namespace of the resource")
 	f.BoolVarP(&req.AllNamespaces, "all-namespaces", "A", false, "resources of all namespaces")
-	f.DurationVarP(&req.Window, "time-window", "t", stat.DefaultWindow, "time over which rates and latencies are taken: 1s to 30d")
+	f.DurationVarP(&req.Window, "time-window", "t", stat.DefaultWindow, "time over which rates and latencies are taken: 1s to 720h")
 	f.StringVar(&to, "to", "", "only calls to this resource")
 	f.StringVar(&req.ToNamespace, "to-namespace", "", "namespace of --to (default: that of the resource)")
 	f.StringVar(&from, "from", "", "only calls from this resource")

@@ -161,7 +161,7 @@ func (o *Observer) stat(w http.ResponseWriter, r *http.Request) error {
 			return badRequestf("window %q is not a duration: give for instance 10s or 1m", s)
 		}
 		if req.Window == 0 {
-			return badRequestf("window 0s is not allowed: give 1s to 30d")
+			return badRequestf("window 0s is not allowed: give 1s to 720h")
 		}
 	}
 	if req.AllNamespaces, err = boolParam(r, "all_namespaces"); err != nil {

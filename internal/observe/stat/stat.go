@@ -78,7 +78,7 @@ type Request struct {
 	// ToNamespace and FromNamespace are where To and From are. Default:
 	// Namespace; any with AllNamespaces.
 	ToNamespace, FromNamespace string
-	// Window is the span of rates and latencies: 1s to 30d. Default 10s.
+	// Window is the span of rates and latencies: 1s to 720h. Default 10s.
 	Window time.Duration
 	// Selector picks resources by their own labels. Empty: all.
 	Selector string
@@ -124,6 +124,9 @@ func (e *NotFoundError) Error() string {
 	if e.Kind == Namespace {
 		return fmt.Sprintf("namespace %q not found", e.Name)
 	}
+	if e.Namespace == "" {
+		return fmt.Sprintf("%s %q not found", e.Kind, e.Name)
+	}
 	return fmt.Sprintf("%s %q not found in namespace %q", e.Kind, e.Name, e.Namespace)
 }
 
@@ -133,7 +136,7 @@ func (r Request) validate() error {
 		errs = append(errs, fmt.Errorf("resource kind %q is not known: allowed are %s", r.Resource.Kind, kindNames()))
 	}
 	if r.Window < MinWindow || r.Window > MaxWindow {
-		errs = append(errs, fmt.Errorf("window %s is not allowed: give 1s to 30d", r.Window))
+		errs = append(errs, fmt.Errorf("window %s is not allowed: give 1s to 720h", r.Window))
 	}
 	to, from := r.To != Ref{} || r.ToNamespace != "", r.From != Ref{} || r.FromNamespace != ""
 	if to && from {
@@ -164,6 +167,9 @@ func Compute(ctx context.Context, q Querier, mesh Mesh, r Request) (*Table, erro
 	}
 	resources, err := selectResources(mesh.Resources(), r)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.checkOthers(mesh.Resources()); err != nil {
 		return nil, err
 	}
 	t := &Table{At: q.Latest(), Window: r.Window, Rows: make([]Row, 0, len(resources))}
@@ -210,6 +216,29 @@ func selectResources(all []Resource, r Request) ([]Resource, error) {
 		return strings.Compare(a.Name, b.Name)
 	})
 	return out, nil
+}
+
+// checkOthers says whether what To and From name exists. Pods come and go, and
+// what they called while they were there is still to be seen.
+func (r Request) checkOthers(all []Resource) error {
+	for _, other := range []struct {
+		ref       Ref
+		namespace string
+	}{{r.To, r.ToNamespace}, {r.From, r.FromNamespace}} {
+		if other.ref.Name == "" || other.ref.Kind == Pod {
+			continue
+		}
+		if other.namespace == "" && !r.AllNamespaces && other.ref.Kind != Namespace && r.Resource.Kind != Namespace {
+			other.namespace = r.Namespace
+		}
+		if !slices.ContainsFunc(all, func(res Resource) bool {
+			return res.Kind == other.ref.Kind && res.Name == other.ref.Name &&
+				(other.namespace == "" || other.ref.Kind == Namespace || res.Namespace == other.namespace)
+		}) {
+			return &NotFoundError{Kind: other.ref.Kind, Namespace: other.namespace, Name: other.ref.Name}
+		}
+	}
+	return nil
 }
 
 // duration writes d as PromQL does.

@@ -163,7 +163,7 @@ slow-cooker      1/1    49.50%   10.1rps           1ms           8ms          10
 NAME          MESHED   SUCCESS      RPS   LATENCY_P50   LATENCY_P95   LATENCY_P99   TCP_CONN
 slow-cooker      1/1     0.00%   5.0rps             -             -             -          -
 `},
-		"to a service elsewhere": {Request{Resource: Ref{Deployment, "slow-cooker"}, To: Ref{Service, "bb"}, ToNamespace: "other"}, `
+		"to a namesake elsewhere": {Request{Resource: Ref{Deployment, "slow-cooker"}, To: Ref{Deployment, "good"}, ToNamespace: "other"}, `
 NAME          MESHED   SUCCESS   RPS   LATENCY_P50   LATENCY_P95   LATENCY_P99   TCP_CONN
 slow-cooker      1/1         -     -             -             -             -          -
 `},
@@ -353,6 +353,17 @@ func TestNotFound(t *testing.T) {
 	var missing *NotFoundError
 	if !errors.As(err, &missing) || err.Error() != `deployment "gone" not found in namespace "demo"` {
 		t.Errorf("got %v", err)
+	}
+	for want, req := range map[string]Request{
+		`service "gone" not found in namespace "demo"`:    {To: Ref{Service, "gone"}, Namespace: "demo"},
+		`service "bb" not found in namespace "nowhere"`:   {To: Ref{Service, "bb"}, Namespace: "demo", ToNamespace: "nowhere"},
+		`deployment "gone" not found in namespace "demo"`: {From: Ref{Deployment, "gone"}, Namespace: "demo"},
+		`service "gone" not found`:                        {To: Ref{Service, "gone"}, AllNamespaces: true},
+	} {
+		req.Resource = Ref{Kind: Deployment}
+		if _, err := Compute(t.Context(), r.st, tutorial, req); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
