@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"context"
+	"net"
 	"strings"
 	"testing"
 
@@ -197,5 +199,35 @@ func TestAnswerOutOfStep(t *testing.T) {
 				t.Errorf("%d connections to the endpoint, want 2", n)
 			}
 		})
+	}
+}
+
+// An endpoint that answers and hangs up before it is asked: the answer is good,
+// but the rest of the request's body must not be read as a next request.
+func TestAnswerBeforeTheBodyIsSent(t *testing.T) {
+	hungUp := make(chan struct{}, 2)
+	up := startUpstream(t, func(p *peer, _ int) {
+		p.send(okAnswer("hello"))
+		p.abort()
+		hungUp <- struct{}{}
+	})
+	for _, framing := range []string{"Content-Length: 40000\r\n\r\nbegun", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n"} {
+		r := newRig(t, []string{up.addr}, func(s *ServerConfig, c *upstream.Config) {
+			quickly(s)
+			c.Dial = func(_ context.Context, address string) (net.Conn, error) {
+				conn, err := net.Dial("tcp", address)
+				<-hungUp
+				return conn, err
+			}
+		})
+		p := dial(t, r.addr)
+		p.send("POST / HTTP/1.1\r\nHost: a\r\n" + framing)
+		if resp, body := p.answer(t, "POST"); !resp.Close {
+			t.Fatalf("%q: %d %q, and the connection goes on", framing, resp.StatusCode, body)
+		}
+		p.send(smuggled)
+		if rest := p.rest(); rest != "" {
+			t.Errorf("%q: the body was read as a request: %q", framing, rest)
+		}
 	}
 }

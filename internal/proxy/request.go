@@ -188,8 +188,10 @@ func (c *conn) send() telemetry.Reason {
 			return why
 		}
 	} else if err != nil {
-		// The endpoint may have answered before it hung up: receive looks.
+		// The endpoint may have answered before it hung up: receive looks. What
+		// is still to come of the body must not be taken for a next request.
 		x.failure = err
+		x.closing = x.closing || !x.whole
 		return c.interrupted()
 	}
 	if !x.whole {
