@@ -34,9 +34,15 @@ type follower struct {
 
 func follow(t *testing.T, paths ...string) *follower {
 	t.Helper()
+	return followFor(t, 0, paths...)
+}
+
+// followFor is follow with a grace.
+func followFor(t *testing.T, grace time.Duration, paths ...string) *follower {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	f := &follower{t: t, ctx: ctx, updates: make(chan source.Update, 100)}
-	s := file.New(file.Config{Paths: paths, Debounce: 5 * time.Millisecond, Rescan: time.Hour})
+	s := file.New(file.Config{Paths: paths, Debounce: 5 * time.Millisecond, Rescan: time.Hour, Grace: grace})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, func(u source.Update) { f.updates <- u }) }()
 	t.Cleanup(func() {
@@ -203,28 +209,37 @@ func TestPointers(t *testing.T) {
 // TestGone: a file that is away for a moment keeps its objects, and one that
 // was given another name has none twice.
 func TestGone(t *testing.T) {
-	dir := t.TempDir()
-	at := func(name string) string { return filepath.Join(dir, name) }
-	write(t, at("a.yaml"), service("a", "1"))
-	byFile, byFolder := follow(t, at("a.yaml")), follow(t, dir)
-	kept := func(f *follower, want string) {
-		t.Helper()
-		f.await(want, func() bool {
-			if len(f.last.Objects) != 1 || len(f.last.Problems) != 0 {
-				t.Errorf("while the file was away: %v %v", f.names(), f.last.Problems)
-			}
-			return slices.Equal(f.names(), []string{want})
-		})
+	for _, byFolder := range []bool{true, false} {
+		dir := t.TempDir()
+		at := func(name string) string { return filepath.Join(dir, name) }
+		write(t, at("a.yaml"), service("a", "1"))
+		write(t, at("c.yaml"), service("c", "1"))
+		paths := []string{at("a.yaml"), at("c.yaml")}
+		if byFolder {
+			paths = []string{dir}
+		}
+		f := followFor(t, time.Hour, paths...)
+		kept := func(want ...string) {
+			t.Helper()
+			f.await(fmt.Sprint(want), func() bool {
+				if len(f.last.Objects) != 2 || len(f.last.Problems) != 0 {
+					t.Errorf("while the file was away: %v %v", f.names(), f.last.Problems)
+				}
+				return slices.Equal(f.names(), want)
+			})
+		}
+		must(t, os.Rename(at("a.yaml"), at("a.yaml~")))
+		write(t, at("c.yaml"), service("c", "2"))
+		kept("a:1", "c:2")
+		write(t, at("a.yaml"), service("a", "2"))
+		kept("a:2", "c:2")
+		if byFolder {
+			must(t, os.Rename(at("a.yaml"), at("b.yaml")))
+			kept("a:2", "c:2")
+			write(t, at("b.yaml"), service("a", "3"))
+			kept("a:3", "c:2")
+		}
 	}
-	must(t, os.Rename(at("a.yaml"), at("a.yaml~")))
-	time.Sleep(200 * time.Millisecond) // many debounces of this test
-	write(t, at("a.yaml"), service("a", "2"))
-	kept(byFile, "a:2")
-	kept(byFolder, "a:2")
-	must(t, os.Rename(at("a.yaml"), at("b.yaml")))
-	write(t, at("b.yaml"), service("a", "3"))
-	kept(byFolder, "a:3")
-	byFile.await("the loss of the file", func() bool { return len(byFile.last.Objects) == 0 })
 }
 
 // TestEmptied: a writer that truncates and then writes does not make the
