@@ -209,3 +209,39 @@ func TestRequestInTheLastInstant(t *testing.T) {
 	p.Close()
 	<-done
 }
+
+// A caller that dies within a large answer, which the kernel moves, says nothing
+// about the endpoint; an endpoint that dies does.
+func TestLostWithinALargeAnswer(t *testing.T) {
+	for _, who := range []string{"caller", "endpoint"} {
+		t.Run(who, func(t *testing.T) {
+			die := make(chan struct{})
+			up := startUpstream(t, func(p *peer, _ int) {
+				p.head()
+				p.send("HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
+				if who == "endpoint" {
+					p.send(pattern(1_000_000))
+					<-die
+					p.abort()
+					return
+				}
+				p.send(pattern(50_000_000))
+			})
+			r := newRig(t, []string{up.addr}, func(_ *ServerConfig, c *upstream.Config) { c.Breaker = firstFailure(time.Minute) })
+			p := dial(t, r.addr)
+			p.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			if _, err := io.ReadFull(p.br, make([]byte, 900_000)); err != nil {
+				t.Fatal(err)
+			}
+			if who == "caller" {
+				p.abort()
+			}
+			close(die)
+			eventually(t, "the exchange has ended", func() bool { return len(r.breakerState().Last) == 1 })
+			want := map[string]breaker.Cause{"caller": breaker.Cancelled, "endpoint": breaker.Reset}[who]
+			if got := r.breakerState().Last[0].Cause; got != want {
+				t.Errorf("the breaker heard %v, want %v", got, want)
+			}
+		})
+	}
+}

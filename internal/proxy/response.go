@@ -3,7 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
-	"net"
+	"syscall"
 	"time"
 
 	"github.com/reclosermesh/recloser/breaker"
@@ -291,9 +291,8 @@ func (c *conn) splice(n int64) (int64, telemetry.Reason) {
 	if why := c.interrupted(); why != telemetry.ViaUpstream {
 		return moved, why
 	}
-	// Which side failed? One that writes says so.
-	var op *net.OpError
-	if errors.As(err, &op) && (op.Op == "write" || op.Op == "splice" && op.Source == nil) {
+	// Which side failed? The error of a splice does not say.
+	if errors.Is(err, syscall.EPIPE) || c.down.Broken() {
 		return moved, telemetry.DownstreamGone
 	}
 	return moved, c.lost(err)
