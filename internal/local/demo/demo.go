@@ -53,13 +53,13 @@ type Config struct {
 // Pace is how long things are looked at.
 type Pace struct {
 	// Before is the window for the figures without a breaker.
-	Before time.Duration
+	Before time.Duration `json:"before_ns"`
 	// Quiet is the window for the figures with the breaker: it begins behind a
 	// failed probe whose back-off is longer than it. A minute, the
 	// tutorial's own window, has about one probe in it.
-	Quiet time.Duration
+	Quiet time.Duration `json:"quiet_ns"`
 	// Annotations are set beside the one that switches the breaker on.
-	Annotations map[string]string
+	Annotations map[string]string `json:"annotations"`
 }
 
 // Normal takes about a minute and leaves all of Linkerd's defaults as they are.
