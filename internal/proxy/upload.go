@@ -54,7 +54,10 @@ func (u *upload) failed() uploadState {
 // a splice that is so unless more of the body is here than the endpoint takes.
 func (c *conn) starving() bool {
 	u := c.x.upload
-	return u != nil && !u.read.Load() && !u.writing.Load() && !(u.splicing.Load() && c.down.HasInput())
+	if u == nil || u.read.Load() || u.writing.Load() {
+		return false
+	}
+	return !u.splicing.Load() || !c.down.HasInput()
 }
 
 // received tells whether all of the body came from the caller. A request

@@ -547,7 +547,7 @@ func TestFailFastCountsFromTheLastOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.Done(clock(), breaker.Result{Status: 200, GRPCStatus: -1})
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		cfg.Endpoints = nil
 		s.Apply([]Config{cfg})
 		start := clock()
@@ -604,7 +604,7 @@ func TestWaitersNeedNoEvent(t *testing.T) {
 		trip(t, c, "a:1", clock())
 		c.sweep(clock())
 		e := c.Endpoints()[0]
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		go func() { // the probe's start is told while the lock of the cluster is not held
 			if p, ok := e.breaker.Acquire(clock()); ok {
 				p.Done(clock(), breaker.Result{Status: 200, GRPCStatus: -1})
@@ -617,10 +617,7 @@ func TestWaitersNeedNoEvent(t *testing.T) {
 			answered <- err
 		}()
 		synctest.Wait()
-		c.group.Update(func() breaker.Config { // recloses, with the event behind the one that is held
-			cfg := breaker.Config{}
-			return cfg
-		}())
+		c.group.Update(breaker.Config{}) // recloses, with the event behind the one that is held
 		synctest.Wait()
 		select {
 		case err := <-answered:
