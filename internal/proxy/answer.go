@@ -160,7 +160,9 @@ func (c *conn) count() {
 		if status == 0 {
 			status = x.reason.Answer().Status
 		}
-		x.endpoint.Metrics().Response(status, -1, x.success, took)
+		// Of an answer that its caller did not take to the end, the status tells.
+		success := x.success || x.reason == telemetry.DownstreamGone && status < 500
+		x.endpoint.Metrics().Response(status, -1, success, took)
 		if x.reason != telemetry.ViaUpstream {
 			x.cluster.Metrics().Failed(x.reason)
 		}

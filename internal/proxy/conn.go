@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"net"
 	"sync"
 	"sync/atomic"
 
@@ -21,7 +22,9 @@ type conn struct {
 	in   *buffer // read buffer; nil while nothing is buffered
 	r, w int     // in.b[r:w] is read and not used yet
 	out  []byte  // heads on their way out
-	up   *buffer // read buffer of the upstream side; nil between exchanges
+	vec  [2][]byte
+	bufs net.Buffers // over vec, for gathered writes
+	up   *buffer     // read buffer of the upstream side; nil between exchanges
 
 	req   http1.Request
 	resp  http1.Response
@@ -172,6 +175,19 @@ func broken(err error) string {
 		return e.Reason
 	}
 	return ""
+}
+
+// gather writes the head in out, and body behind it, in one system call.
+func (c *conn) gather(to net.Conn, body []byte) (int, error) {
+	if len(body) <= copyMost {
+		c.out = append(c.out, body...)
+		return to.Write(c.out)
+	}
+	c.vec = [2][]byte{c.out, body}
+	c.bufs = c.vec[:]
+	n, err := c.bufs.WriteTo(to)
+	c.vec = [2][]byte{}
+	return int(n), err
 }
 
 // end closes the connection such that its peer gets what was written.

@@ -32,6 +32,7 @@ type exchange struct {
 	endpoint *upstream.Endpoint
 	permit   breaker.Permit
 	conn     *upstream.Conn // nil: none yet, or none any more
+	body     []byte         // of the request, as far as it came with the head
 	whole    bool           // all of the request went out in one piece
 	settled  bool           // permit and load are done
 	success  bool           // the breaker's verdict
@@ -298,7 +299,7 @@ func (c *conn) composeBody() (whole bool) {
 	switch c.req.Body.Kind {
 	case http1.BodyLength:
 		n := int(min(int64(len(here)), c.req.Body.Length))
-		c.out = append(c.out, here[:n]...)
+		x.body = here[:n]
 		c.r += n
 		x.received = int64(n)
 		return x.received == c.req.Body.Length
@@ -309,7 +310,7 @@ func (c *conn) composeBody() (whole bool) {
 			c.spoiled(err)
 			return true
 		}
-		c.out = append(c.out, here[:n]...)
+		x.body = here[:n]
 		c.r += n
 		x.received = int64(n)
 		return done
@@ -327,7 +328,9 @@ func (c *conn) spoiled(err error) {
 }
 
 func (c *conn) write() error {
-	n, err := c.x.conn.Write(c.out)
+	head := len(c.out)
+	n, err := c.gather(c.x.conn.Conn, c.x.body)
+	c.out = c.out[:head] // as it was, for a replay
 	c.x.endpoint.Metrics().BytesWritten(n)
 	return err
 }

@@ -18,9 +18,9 @@ const (
 	// maxInterims bounds the 1xx before an answer: without a bound they could
 	// keep an exchange for ever.
 	maxInterims = 100
-	// gatherMost is how much of a body is copied behind its head, so that both
-	// go out in one write.
-	gatherMost = 2 * bufferSize
+	// copyMost is how much of a body is copied behind its head, so that both go
+	// out in one plain write; more goes in a gathered one.
+	copyMost = 2 << 10
 	// spliceFrom is the length from which a body goes from socket to socket
 	// within the kernel, in pieces of splicePiece.
 	spliceFrom  = 64 << 10
@@ -172,6 +172,10 @@ func (c *conn) interim() telemetry.Reason {
 // reply writes to the caller.
 func (c *conn) reply(b []byte) telemetry.Reason {
 	n, err := c.down.Write(b)
+	return c.replied(n, err)
+}
+
+func (c *conn) replied(n int, err error) telemetry.Reason {
 	c.srv.cfg.Metrics.BytesWritten(n)
 	c.enter(phaseStream)
 	switch {
@@ -217,15 +221,9 @@ func (c *conn) responseBody(here []byte) telemetry.Reason {
 // replyHead writes the composed head, with the first of the body behind it.
 func (c *conn) replyHead(body []byte) telemetry.Reason {
 	c.x.headSent = true
-	if len(body) <= gatherMost {
-		c.out = append(c.out, body...)
-		c.x.sent += int64(len(body))
-		return c.reply(c.out)
-	}
-	if why := c.reply(c.out); why != telemetry.ViaUpstream {
-		return why
-	}
-	return c.replyBody(body)
+	c.x.sent += int64(len(body))
+	n, err := c.gather(c.down.Conn, body)
+	return c.replied(n, err)
 }
 
 func (c *conn) replyBody(body []byte) telemetry.Reason {

@@ -173,6 +173,43 @@ func TestLargeAnswers(t *testing.T) {
 	}
 }
 
+// A body goes out behind its head in one gathered write, and what a connection
+// keeps of heads does not grow with bodies.
+func TestGatheredWrite(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	to, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	var want bytes.Buffer
+	c := &conn{}
+	for _, size := range []int{0, 1, copyMost, copyMost + 1, 12_000} {
+		body := bytes.Repeat([]byte{byte(size)}, size)
+		c.out = append(c.out[:0], "head"...)
+		want.WriteString("head")
+		want.Write(body)
+		if n, err := c.gather(to, body); n != 4+size || err != nil {
+			t.Errorf("%d bytes: wrote %d, %v", size, n, err)
+		}
+	}
+	to.Close()
+	if got, err := io.ReadAll(from); err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("%d bytes arrived, %v, want %d in their order", len(got), err, want.Len())
+	}
+	if cap(c.out) > 2*copyMost {
+		t.Errorf("%d bytes are kept", cap(c.out))
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -325,7 +362,11 @@ func rawBackend(t testing.TB, answer string) string {
 	return ln.Addr().String()
 }
 
-const smallAnswer = "HTTP/1.1 200 OK\r\nServer: raw\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
+func answerWith(body string) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nServer: raw\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+}
+
+var smallAnswer = answerWith("hello")
 
 // pair is one keep-alive exchange after the other through the proxy.
 type pair struct {
@@ -340,7 +381,7 @@ func newPair(t testing.TB, addr string) *pair {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return &pair{c, make([]byte, 4096)}
+	return &pair{c, make([]byte, 16<<10)}
 }
 
 var smallRequest = []byte("GET /x HTTP/1.1\r\nHost: bb:8080\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n")
@@ -362,7 +403,13 @@ func TestNoAllocationPerRequest(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	up := rawBackend(t, smallAnswer)
+	for name, body := range map[string]string{"small": "hello", "large": strings.Repeat("x", 12_000) + "hello"} {
+		t.Run(name, func(t *testing.T) { noAllocation(t, answerWith(body)) })
+	}
+}
+
+func noAllocation(t *testing.T, answer string) {
+	up := rawBackend(t, answer)
 	r := newRig(t, []string{up}, func(s *ServerConfig, c *upstream.Config) {
 		s.AccessLog = nil
 		c.Breaker = breaker.LinkerdUnified()
