@@ -47,9 +47,10 @@ type Config struct {
 	// Rescan is how often everything is looked at although no change was
 	// told: file systems without notifications. Default 5s.
 	Rescan time.Duration
-	// Grace is how long a file that has gone, or is empty, keeps its objects:
-	// an editor may take a moment between moving the old one away and writing
-	// the new one. Default 600ms.
+	// Grace is how long nothing is said of a file that has gone, or is empty, and
+	// how long one that has gone from a folder keeps its objects: an editor may
+	// take a moment between moving the old one away and writing the new one.
+	// Default 600ms.
 	Grace time.Duration
 }
 
@@ -59,6 +60,7 @@ type Source struct {
 
 	// Owned by Load and Run, which are not called at the same time.
 	files map[string]*file
+	paths []source.Problem // of the paths themselves, at the last look
 }
 
 // file is what is known of one file.
@@ -151,10 +153,13 @@ func (s *Source) scan() (u source.Update, changed, again bool) {
 			err = nil
 		}
 		if err != nil {
-			u.Problems = append(u.Problems, source.Problem{
-				Code: "unreadable", Severity: source.Error, File: p,
-				Reason: "this cannot be read: " + reason(err), Mend: "its objects are gone until it can be read again",
-			})
+			problem := source.Problem{
+				Code: "unreadable", Severity: source.Error, File: p, Reason: "this cannot be read: " + reason(err),
+			}
+			if names = s.known(p); len(names) > 0 {
+				problem.Mend = "its last good objects stay until it can be read again"
+			}
+			u.Problems = append(u.Problems, problem)
 		}
 		for _, n := range names {
 			if !seen[n] {
@@ -163,6 +168,9 @@ func (s *Source) scan() (u source.Update, changed, again bool) {
 			}
 		}
 	}
+	if !slices.Equal(s.paths, u.Problems) {
+		s.paths, changed = slices.Clone(u.Problems), true
+	}
 	for name := range s.files {
 		if !seen[name] {
 			delete(s.files, name)
@@ -170,8 +178,8 @@ func (s *Source) scan() (u source.Update, changed, again bool) {
 		}
 	}
 	for _, name := range order {
-		if f := s.files[name]; f != nil && !f.gone.IsZero() && !exists(name) {
-			continue
+		if s.files[name] != nil && !exists(name) {
+			continue // kept, see waiting and known
 		}
 		c, a := s.read(name)
 		changed, again = changed || c, again || a
@@ -190,6 +198,17 @@ func (s *Source) waiting(path string, names []string) []string {
 		}
 	}
 	return out
+}
+
+// known are the files of a path that were read before.
+func (s *Source) known(path string) (names []string) {
+	for name := range s.files {
+		if name == path || filepath.Dir(name) == filepath.Clean(path) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func exists(name string) bool {
@@ -218,12 +237,30 @@ func (s *Source) read(name string) (changed, again bool) {
 		f.gone = time.Time{}
 		return false, false
 	}
-	if f != nil && len(data) == 0 && !f.missing(s.cfg.Grace) {
-		return false, true
+	if f != nil && len(data) == 0 && len(f.objects) > 0 {
+		return f.empty(name, s.cfg.Grace)
 	}
 	next := &file{sum: sum}
 	next.parse(name, data, f)
 	s.files[name] = next
+	return true, false
+}
+
+// empty keeps the objects of a file that has none any more, and after the grace
+// says so: a program that writes it may have failed.
+func (f *file) empty(name string, grace time.Duration) (changed, again bool) {
+	if !f.missing(grace) {
+		return false, true
+	}
+	p := source.Problem{
+		Code: "unreadable", Severity: source.Error, File: name,
+		Reason: "this file is empty; its last good objects stay",
+		Mend:   "write it again; to end its objects delete the file, or leave a comment in it",
+	}
+	if len(f.problems) == 1 && f.problems[0] == p {
+		return false, false
+	}
+	f.problems, f.sum = []source.Problem{p}, [sha256.Size]byte{}
 	return true, false
 }
 

@@ -132,7 +132,10 @@ func TestFile(t *testing.T) {
 	must(t, os.Rename(name+"~", name))
 	f.awaitNames("a:2")
 	must(t, os.Remove(name))
-	f.await("the loss of the file", func() bool { return len(f.last.Objects) == 0 })
+	f.await("the loss of the file", func() bool { return len(f.last.Problems) == 1 })
+	if !slices.Equal(f.names(), []string{"a:2"}) {
+		t.Errorf("objects %v, want the last good ones", f.names())
+	}
 	if len(f.last.Problems) != 1 || f.last.Problems[0].Code != "unreadable" || f.last.Problems[0].File != name {
 		t.Errorf("problems %v", f.last.Problems)
 	}
@@ -259,8 +262,13 @@ func TestEmptied(t *testing.T) {
 		}
 		return slices.Equal(f.names(), []string{"a:2"})
 	})
-	write(t, name) // and one that is empty for good loses them
-	f.await("no objects", func() bool { return len(f.last.Objects) == 0 })
+	write(t, name) // one that stays empty is an error, and keeps them
+	f.await("the error", func() bool { return len(f.last.Problems) == 1 })
+	if !slices.Equal(f.names(), []string{"a:2"}) {
+		t.Errorf("objects %v, want the last good ones", f.names())
+	}
+	write(t, name, "# none\n") // a comment is a word
+	f.await("no objects", func() bool { return len(f.last.Objects) == 0 && len(f.last.Problems) == 0 })
 }
 
 func TestCheck(t *testing.T) {
