@@ -69,14 +69,19 @@ slow-cooker   bb:8080   bad-1 (127.0.1.2:8080)    open     7 failures in a row, 
 slow-cooker   bb:8080   good-1 (127.0.1.3:8080)   closed   -                                            0               -       50%
 `},
 		"narrow": {state(tripped()), Filter{}, Style{Width: 100}, `
-CLIENT        SERVICE   ENDPOINT   STATE    CAUSE                 FAILURES   NEXT PROBE IN   EJECTED
-slow-cooker   bb:8080   bad-1      open     7 failures in a ro…          7            3.2s       50%
-slow-cooker   bb:8080   good-1     closed   -                            0               -       50%
+CLIENT        SERVICE   ENDPOINT   STATE    CAUSE                          FAIL   PROBE IN   EJECTED
+slow-cooker   bb:8080   bad-1      open     7 failures in a row, the la…      7       3.2s       50%
+slow-cooker   bb:8080   good-1     closed   -                                 0          -       50%
+`},
+		"80 columns": {state(tripped()), Filter{}, Style{Width: 80}, `
+CLIENT        SERVICE   ENDPOINT   STATE    CAUSE      FAIL   PROBE IN   EJECTED
+slow-cooker   bb:8080   bad-1      open     7 failu…      7       3.2s       50%
+slow-cooker   bb:8080   good-1     closed   -             0          -       50%
 `},
 		"too narrow": {state(tripped()), Filter{}, Style{Width: 60}, `
-CLIENT        SERVICE   ENDPOINT   STATE    CAUSE      FAILU
-slow-cooker   bb:8080   bad-1      open     7 failu…
-slow-cooker   bb:8080   good-1     closed   -
+CLIENT     SERVICE   ENDPOINT   STATE    …   FAIL   PROBE IN
+slow-co…   bb:8080   bad-1      open     …      7       3.2s
+slow-co…   bb:8080   good-1     closed   -      0          -
 `},
 		"two clients of one workload": {two, Filter{}, Style{}, `
 CLIENT          SERVICE        ENDPOINT                  STATE       CAUSE                                 FAILURES   NEXT PROBE IN   EJECTED

@@ -99,23 +99,39 @@ func (l List) WriteTable(w io.Writer, s Style) error {
 		lines = l.lines(s, true)
 		widths = widthsOf(lines, nil)
 	}
-	if over := total(widths) - s.Width; s.Width > 0 && over > 0 {
-		widths[causeColumn] = max(minCause, widths[causeColumn]-over)
-		for _, line := range lines {
-			c := &line[causeColumn]
-			if utf8.RuneCountInString(c.text) > widths[causeColumn] {
-				c.text = cut(c.text, widths[causeColumn]-1) + "…"
-			}
-		}
+	if s.Width > 0 {
+		shrink(lines, widths, s.Width)
 	}
 	return writeLines(w, lines, widths, s)
 }
 
-// The column that gives way in a narrow terminal, and how far.
-const (
-	causeColumn = 4
-	minCause    = 8
-)
+// The columns that give way in a narrow terminal, one after the other, and how
+// far each: what is due when, and how much is kept out, stay whole.
+var givesWay = [...]struct{ column, least int }{
+	{causeColumn, 8}, {0, 8}, {1, 7}, {2, 10}, {causeColumn, 1},
+}
+
+const causeColumn = 4
+
+// shrink cuts cells until lines fit, or no column can give more.
+func shrink(lines [][]cell, widths []int, width int) {
+	for _, g := range givesWay {
+		over := total(widths) - width
+		if over <= 0 {
+			return
+		}
+		if widths[g.column] <= g.least {
+			continue
+		}
+		widths[g.column] = max(g.least, widths[g.column]-over)
+		for _, line := range lines {
+			c := &line[g.column]
+			if utf8.RuneCountInString(c.text) > widths[g.column] {
+				c.text = cut(c.text, widths[g.column]-1) + "…"
+			}
+		}
+	}
+}
 
 // total is the width of a line.
 func total(widths []int) int {
@@ -127,7 +143,8 @@ func total(widths []int) int {
 }
 
 // lines are the cells of the table. short leaves out what a reader can do
-// without: addresses of pods, and the namespace of services if it is one.
+// without: addresses of pods, the namespace of services if it is one, words of
+// the heading.
 func (l List) lines(s Style, short bool) [][]cell {
 	lines := [][]cell{{
 		{text: "CLIENT"},
@@ -139,6 +156,9 @@ func (l List) lines(s Style, short bool) [][]cell {
 		{text: "NEXT PROBE IN", right: true},
 		{text: "EJECTED", right: true},
 	}}
+	if short {
+		lines[0][5].text, lines[0][6].text = "FAIL", "PROBE IN"
+	}
 	clients := make([]Client, len(l.Breakers))
 	one := l.Breakers[0].Service.Namespace
 	for i, b := range l.Breakers {
