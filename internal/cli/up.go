@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,12 +92,15 @@ that was started.`,
 
 // runUp runs the mesh and tells on the screen what becomes of it.
 func runUp(ctx context.Context, cfg local.UpConfig, screen *upScreen) error {
+	kill := make(chan struct{})
+	cfg.Kill = kill
 	up, err := local.NewUp(cfg)
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer screen.listen(ctx, kill)()
 	var telling sync.WaitGroup
 	telling.Go(func() { screen.follow(ctx, up, cfg) })
 	err = up.Run(ctx)
@@ -105,6 +110,48 @@ func runUp(ctx context.Context, cfg local.UpConfig, screen *upScreen) error {
 		screen.print("All that was started has ended.")
 	}
 	return err
+}
+
+// sameSignal is the time within which another signal is taken for the same.
+const sameSignal = 500 * time.Millisecond
+
+// listen waits for a signal after the one that ended ctx, and closes kill: a
+// second Ctrl-C shall not leave behind what the first is still ending. The
+// result ends the listening.
+func (s *upScreen) listen(ctx context.Context, kill chan<- struct{}) (end func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ended := make(chan struct{})
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-ended:
+			return
+		}
+		// The signal that ended ctx comes here too, and some senders (timeout,
+		// terminals that tell the whole group) send it twice.
+		for first := time.After(sameSignal); first != nil; {
+			select {
+			case <-signals:
+			case <-first:
+				first = nil
+			case <-ended:
+				return
+			}
+		}
+		select {
+		case <-signals:
+			s.print("Killing what is left.")
+			close(kill)
+		case <-ended:
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		close(ended)
+		listening.Wait()
+	}
 }
 
 // lockedWriter writes between the screen's lines and not inside of them.

@@ -66,6 +66,9 @@ type Config struct {
 	// HurryTime is how long programs have to end when the whole mesh ends.
 	// Default 5s.
 	HurryTime time.Duration
+	// Kill is closed when the mesh, which ends already, shall not wait for its
+	// programs. Nil: never.
+	Kill <-chan struct{}
 	// Patience is how long an instance may be on its way up before the user is
 	// told what it waits for. Default 10s.
 	Patience time.Duration
@@ -184,7 +187,7 @@ func (m *Mesh) prepare(ctx context.Context) error {
 		return err
 	}
 	m.host = host{
-		launcher: newLauncher(), console: &console{out: m.cfg.Output},
+		launcher: newLauncher(m.cfg.Kill), console: &console{out: m.cfg.Output},
 		recloser: m.cfg.RecloserPath, programs: programs, node: node, environ: m.cfg.Environ,
 		sidecar: m.sidecarCommand, ready: sidecarReady, idle: sidecarIdle, listens: m.listens,
 		settle: m.cfg.Settle, hurry: m.hurry, hurryTime: m.cfg.HurryTime, patience: m.cfg.Patience,

@@ -542,6 +542,24 @@ func TestGrandchildrenEnd(t *testing.T) {
 	}
 }
 
+// Somebody who does not want to wait: nothing is left all the same.
+func TestKill(t *testing.T) {
+	script := `trap "" TERM; (trap "" TERM; echo child $$; sleep 1000) & wait; sleep 1000`
+	kill := make(chan struct{})
+	r := newRig(t, workload(`[/bin/sh, -c, `+fmt.Sprintf("%q", script)+`]`, ""), func(c *Config) {
+		c.HurryTime, c.Kill = time.Hour, kill
+	})
+	r.await("it runs", func() bool { return strings.Contains(r.lines(), "child ") })
+	pids := r.pids()
+	close(kill)
+	r.end()
+	for _, pid := range pids {
+		if groupAlive(pid) {
+			t.Errorf("process group %d outlived the mesh", pid)
+		}
+	}
+}
+
 func TestKnobsHealAProgramInPlace(t *testing.T) {
 	r := newRig(t, strings.Replace(deployment(1, "x"), "terminus,", "terminus, --percent-failure=100,", 1), nil)
 	r.await("ready", r.ready("web", 1))

@@ -26,6 +26,9 @@ type command struct {
 // (PR_SET_PDEATHSIG), and a thread of the Go runtime's pool may end at any time.
 type launcher struct {
 	requests chan launch
+	// kill is closed when what is asked to end shall be killed at once; nil:
+	// never.
+	kill <-chan struct{}
 }
 
 type launch struct {
@@ -33,7 +36,9 @@ type launch struct {
 	reply chan error
 }
 
-func newLauncher() *launcher { return &launcher{requests: make(chan launch)} }
+func newLauncher(kill <-chan struct{}) *launcher {
+	return &launcher{requests: make(chan launch), kill: kill}
+}
 
 // run serves until ctx ends. Processes that are alive then are killed by the
 // kernel where it can do that, so it must end after them.
@@ -144,18 +149,20 @@ func (p *process) awaitGroup(limit time.Duration) {
 	}
 }
 
-// stop asks the whole group to end, kills what is left of it after grace, and
-// returns when the group has ended. A shell ends at once while what it runs
+// stop asks the whole group to end, kills what is left of it after grace or when
+// kill is closed, and returns when the group has ended. A shell ends at once while what it runs
 // may need its time, so the group is waited for and not the child alone.
-func (p *process) stop(grace time.Duration) {
+func (p *process) stop(grace time.Duration, kill <-chan struct{}) {
 	p.patience.Store(int64(grace))
 	p.signal(syscall.SIGTERM)
 	t := time.NewTimer(grace)
 	defer t.Stop()
 	select {
 	case <-p.ended:
+		return
+	case <-kill:
 	case <-t.C:
-		p.signal(syscall.SIGKILL)
-		<-p.ended
 	}
+	p.signal(syscall.SIGKILL)
+	<-p.ended
 }

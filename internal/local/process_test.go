@@ -19,7 +19,7 @@ func (r *launcherRig) with(f func(ctx context.Context, l *launcher)) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var wg sync.WaitGroup
-	l := newLauncher()
+	l := newLauncher(nil)
 	wg.Go(func() { l.run(ctx) })
 	f(ctx, l)
 	cancel()
@@ -78,7 +78,7 @@ func TestStopWaitsForTheWholeGroup(t *testing.T) {
 				return
 			}
 		}
-		p.stop(20 * time.Second)
+		p.stop(20*time.Second, nil)
 		if got := out.last(1); !slices.Equal(got, []string{"finished"}) {
 			t.Errorf("it said %q", got)
 		}

@@ -58,7 +58,7 @@ func (c *child) run(ctx context.Context) {
 			select {
 			case <-p.ended:
 			case <-ctx.Done():
-				p.stop(c.grace())
+				p.stop(c.grace(), c.launcher.kill)
 				return
 			}
 			state.status, state.ok, state.lastSaid = p.status, p.ok, c.out.last(shownLines)

@@ -50,8 +50,10 @@ type UpConfig struct {
 	// OneAddress, Settle, HurryTime, Output, Notify: see Config.
 	OneAddress        bool
 	Settle, HurryTime time.Duration
-	Output            io.Writer
-	Notify            func(Event)
+	// Kill: see Config.
+	Kill   <-chan struct{}
+	Output io.Writer
+	Notify func(Event)
 	// Version is what the HTTP API's /version answers.
 	Version any
 	Logger  *slog.Logger
@@ -180,7 +182,7 @@ func (u *Up) meshConfig(state string) (Config, error) {
 	return Config{
 		Publish:   u.pods.Set,
 		ProxyPath: proxy, RecloserPath: recloser, State: state,
-		OneAddress: u.cfg.OneAddress, Settle: u.cfg.Settle, HurryTime: u.cfg.HurryTime,
+		OneAddress: u.cfg.OneAddress, Settle: u.cfg.Settle, HurryTime: u.cfg.HurryTime, Kill: u.cfg.Kill,
 		Gateways: u.cfg.Gateways, Output: u.cfg.Output, Notify: u.cfg.Notify,
 		Environ: os.Environ(), Logger: u.cfg.Logger,
 	}, nil
