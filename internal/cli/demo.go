@@ -48,11 +48,11 @@ are not met. While it runs, the other commands work on its mesh.`,
 				}
 				pace.Quiet = window
 			}
-			out, live := cmd.OutOrStdout(), colored(cmd.OutOrStdout())
+			out := cmd.OutOrStdout()
 			if asJSON {
-				out, live = cmd.ErrOrStderr(), colored(cmd.ErrOrStderr())
+				out = cmd.ErrOrStderr()
 			}
-			show := demo.NewShow(out, live)
+			show := demo.NewShow(out, columns(out))
 			defer show.Close()
 			up.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelError}))
 			result, err := demo.Play(cmd.Context(), up, pace, show)

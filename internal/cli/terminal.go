@@ -24,6 +24,22 @@ func colored(w io.Writer) bool {
 	return terminal(w) != nil && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
+// columns gives the width of w as a terminal, nil when it is none that can be
+// drawn on.
+func columns(w io.Writer) func() int {
+	f := terminal(w)
+	if f == nil || !colored(w) {
+		return nil
+	}
+	return func() int {
+		width, _, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 80
+		}
+		return width
+	}
+}
+
 // writeJSON writes a document for people and programs.
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -118,7 +119,7 @@ func TestAwait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		m := &fakeMesh{lines: make(chan breakers.Line)}
-		d := &demo{Config: Config{Mesh: m, Show: NewShow(&bytes.Buffer{}, false)}, more: make(chan struct{})}
+		d := &demo{Config: Config{Mesh: m, Show: NewShow(&bytes.Buffer{}, nil)}, more: make(chan struct{})}
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
@@ -156,15 +157,20 @@ func TestAwait(t *testing.T) {
 
 func TestShowOnATerminalTakesMovingFiguresAway(t *testing.T) {
 	var b bytes.Buffer
-	s := NewShow(&b, true)
-	s.Redraw("waiting", &stat.Table{})
+	s := NewShow(&b, func() int { return 20 })
+	s.Redraw("waiting for something that is long in coming", &stat.Table{})
+	for l := range strings.Lines(b.String()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); n > 20 {
+			t.Errorf("a moving line has %d columns of 20: it takes two rows, and one is taken away", n)
+		}
+	}
 	before := b.Len()
 	s.Note("done")
 	if got := b.String()[before:]; !strings.HasPrefix(got, "\x1b[") || !strings.Contains(got, "A\x1b[J") {
 		t.Errorf("the note is written below the old figures: %q", got)
 	}
 	b.Reset()
-	NewShow(&b, false).Redraw("waiting", nil)
+	NewShow(&b, nil).Redraw("waiting", nil)
 	if b.Len() != 0 {
 		t.Errorf("moving figures in a pipe: %q", b.String())
 	}

@@ -34,7 +34,7 @@ func TestPlay(t *testing.T) {
 	var shown bytes.Buffer
 	result, err := Play(t.Context(), local.UpConfig{
 		HTTPAddress: "127.0.0.1:0", RecloserPath: recloser, ProxyPath: proxy,
-	}, Fast(), NewShow(&shown, false))
+	}, Fast(), NewShow(&shown, nil))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, shown.String())
 	}

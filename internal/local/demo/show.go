@@ -15,18 +15,19 @@ import (
 // below the last line.
 type Show struct {
 	w     io.Writer
-	live  bool
-	below int // lines of moving figures on the screen
+	width func() int // of the terminal; nil: it is none
+	below int        // lines of moving figures on the screen
 	start time.Time
 }
 
-// NewShow presents on w; live says that w is a terminal.
-func NewShow(w io.Writer, live bool) *Show {
-	return &Show{w: w, live: live, start: time.Now()}
+// NewShow presents on w. width gives the columns of w as a terminal, asked at
+// each drawing; nil: w is none.
+func NewShow(w io.Writer, width func() int) *Show {
+	return &Show{w: w, width: width, start: time.Now()}
 }
 
 // Live tells whether Redraw shows anything.
-func (s *Show) Live() bool { return s.live }
+func (s *Show) Live() bool { return s.width != nil }
 
 // Part begins a part of the demo.
 func (s *Show) Part(title, explained string) {
@@ -72,7 +73,7 @@ func (s *Show) Figures(f Figures) {
 
 // Redraw shows moving figures: on a terminal only.
 func (s *Show) Redraw(doing string, table *stat.Table) {
-	if !s.live {
+	if s.width == nil {
 		return
 	}
 	var b bytes.Buffer
@@ -82,7 +83,19 @@ func (s *Show) Redraw(doing string, table *stat.Table) {
 	}
 	s.clear()
 	s.below = strings.Count(b.String(), "\n")
-	_, _ = s.w.Write(b.Bytes())
+	_, _ = io.WriteString(s.w, cut(b.String(), s.width()))
+}
+
+// cut shortens each line to the terminal's width: one that went on in the next
+// row could not be taken away by its number of lines.
+func cut(text string, width int) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		if r := []rune(l); width > 0 && len(r) > width {
+			lines[i] = string(r[:width])
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // Status is Redraw without figures.
@@ -102,7 +115,7 @@ func (s *Show) Close() { s.clear() }
 func (s *Show) stamp() string { return fmt.Sprintf("%5.1fs", time.Since(s.start).Seconds()) }
 
 func (s *Show) bold(text string) string {
-	if !s.live {
+	if s.width == nil {
 		return text
 	}
 	return "\x1b[1m" + text + "\x1b[0m"
