@@ -166,13 +166,14 @@ func (r *reader) accrual() (*Breaker, Origin) {
 			maxFailures, minPenalty, maxPenalty, jitterRatio, rate, rateWindow, rateMin)
 		return nil, Origin{Default: "Linkerd: no failure accrual"}
 	}
-	if mode != ModeConsecutive && mode != ModeUnified {
+	known := mode == ModeConsecutive || mode == ModeUnified
+	if !known {
 		mend := ""
 		if near := source.Nearest(mode, []string{ModeConsecutive, ModeUnified}); near != "" {
 			mend = "did you mean " + near + "?"
 		}
 		r.bad(accrual, "unknown-mode", "there is no such mode of failure accrual", ModeConsecutive+" or "+ModeUnified, mend)
-		return nil, Origin{}
+		// The rest is read all the same: whoever mends this is told of all.
 	}
 	b := &Breaker{
 		Mode:         Value[string]{mode, r.origin(accrual)},
@@ -183,10 +184,14 @@ func (r *reader) accrual() (*Breaker, Origin) {
 		ProbeTimeout: Value[time.Duration]{DefaultProbeTimeout, Origin{Default: "Recloser"}},
 	}
 	r.penalties(b)
-	if mode == ModeUnified {
+	switch {
+	case !known:
+		r.successRate()
+		return nil, Origin{}
+	case mode == ModeUnified:
 		b.RateOnly = true
 		b.SuccessRate = r.successRate()
-	} else {
+	default:
 		r.noEffect("it is read in mode "+ModeUnified+" only", "", rate, rateWindow, rateMin)
 	}
 	r.neverTrips(b)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,19 @@ func TestValues(t *testing.T) {
 		}
 		if f[0].Object != "service/api -n shop" || f[0].File != "api.yaml" || !c.warning && f[0].Allowed == "" {
 			t.Errorf("%v: the finding does not say enough: %+v", c.annotations, f[0])
+		}
+	}
+}
+
+// TestAllAtOnce: a wrong mode does not hide the other wrong values.
+func TestAllAtOnce(t *testing.T) {
+	var got []string
+	for _, f := range CheckAnnotations(service(on("sometimes", maxFailures, "-3", jitterRatio, "101", rate, "2"))) {
+		got = append(got, f.Field)
+	}
+	for _, a := range []string{accrual, maxFailures, jitterRatio, rate} {
+		if !slices.Contains(got, source.AnnotationPath(a)) {
+			t.Errorf("%s is not among the findings %v", a, got)
 		}
 	}
 }
