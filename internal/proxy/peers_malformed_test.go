@@ -33,6 +33,9 @@ func TestMalformedRequests(t *testing.T) {
 	up := startUpstream(t, answering(okAnswer("hello")))
 	r := newRig(t, []string{up.addr}, func(s *ServerConfig, _ *upstream.Config) { quickly(s) })
 	for _, bad := range http1test.Requests() {
+		if strings.HasPrefix(bad.Bytes, preface) {
+			continue // malformed as HTTP/1.1, but it begins another protocol
+		}
 		t.Run(bad.Rule, func(t *testing.T) {
 			before := up.bytes.Load()
 			conns := up.conns.Load()

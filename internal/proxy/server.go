@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -68,13 +69,29 @@ func (t Timeouts) withDefaults() Timeouts {
 	return t
 }
 
+// Protocol is what the connections of a listener speak.
+type Protocol uint8
+
+const (
+	// ProtocolHTTP is HTTP/1.x, or HTTP/2 where a connection begins with its
+	// preface (RFC 9113 section 3.4).
+	ProtocolHTTP Protocol = iota
+	// ProtocolDetect looks at the first bytes of each connection: HTTP/1.x,
+	// HTTP/2, TLS, or none of these.
+	ProtocolDetect
+	// ProtocolTCP is unread bytes.
+	ProtocolTCP
+)
+
 // ServerConfig is what a Server is made from.
 type ServerConfig struct {
 	// Name is the listener's name, for logs.
 	Name      string
 	Direction telemetry.Direction
 	Hosts     Hosts
-	HTTP1     http1.Limits
+	// Protocol is what connections speak.
+	Protocol Protocol
+	HTTP1    http1.Limits
 	Timeouts  Timeouts
 	// MaxConnections bounds the downstream connections. 0: none.
 	MaxConnections int
@@ -102,7 +119,7 @@ type Server struct {
 	ended    chan struct{} // closed when Serve returns
 
 	mu    sync.Mutex // held over a whole sweep
-	conns map[*conn]struct{}
+	conns map[session]struct{}
 	over  bool // connections end at once
 	ln    *listener.Listener
 }
@@ -122,7 +139,7 @@ func NewServer(cfg ServerConfig) *Server {
 		t:       cfg.Timeouts.withDefaults(),
 		clock:   cfg.Clock,
 		buffers: sync.Pool{New: func() any { return &buffer{make([]byte, bufferSize)} }},
-		conns:   map[*conn]struct{}{},
+		conns:   map[session]struct{}{},
 		ended:   make(chan struct{}),
 	}
 }
@@ -160,22 +177,56 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
+// session is a downstream connection at one stage of its life: while its
+// protocol is not known, and then by protocol.
+type session interface {
+	// sweep acts on what only time brings about. It is called about every
+	// tickLength, with the Server's lock held: it must neither block nor call
+	// back.
+	sweep(tick uint64)
+	// leave makes the session end at once. It may be called more than once, from
+	// any goroutine, with the Server's lock held.
+	leave()
+}
+
+// register has x swept, and told to leave when the server ends without grace.
+// After unregister, neither comes any more.
+func (s *Server) register(x session) (unregister func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conns[x] = struct{}{}
+	if s.over {
+		x.leave()
+	}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.conns, x)
+	}
+}
+
 // serveConn is one connection's life.
 func (s *Server) serveConn(down *listener.Conn) {
-	c := newConn(s, down)
-	s.mu.Lock()
-	s.conns[c] = struct{}{}
-	if s.over {
-		c.leave()
-	}
-	s.mu.Unlock()
 	s.cfg.Metrics.ConnOpened()
-	defer func() {
-		s.mu.Lock()
-		delete(s.conns, c)
-		s.mu.Unlock()
-		s.cfg.Metrics.ConnClosed()
-	}()
+	defer s.cfg.Metrics.ConnClosed()
+	o := newOpening(s, down)
+	switch o.await() {
+	case spokenNothing:
+		o.release()
+	case spokenHTTP1:
+		s.serveHTTP1(o)
+	case spokenHTTP2:
+		early := bytes.Clone(o.in.b[:o.w])
+		o.release()
+		s.serveHTTP2(down, early)
+	}
+}
+
+// serveHTTP1 serves a connection whose first bytes are in o.
+func (s *Server) serveHTTP1(o *opening) {
+	c := newConn(s, o.down)
+	c.in, c.w = o.in, o.w
+	defer s.register(c)()
 	c.serve()
 }
 
