@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -84,7 +83,7 @@ func (c *conn) answer(a *telemetry.Answer) {
 		msg.Head = c.req.Head
 		msg.HTTP10 = c.req.Minor == 0
 	}
-	if !x.malformed && c.isGRPC() {
+	if !x.malformed && x.isGRPC() {
 		msg = grpcAnswer(a, body, headers)
 		msg.KeepAlive = !x.closing
 	}
@@ -95,11 +94,6 @@ func (c *conn) answer(a *telemetry.Answer) {
 	if c.reply(c.out) != telemetry.ViaUpstream {
 		x.closing = true
 	}
-}
-
-func (c *conn) isGRPC() bool {
-	ct, ok := http1.Find(c.req.Headers, "content-type")
-	return ok && bytes.HasPrefix(ct, []byte("application/grpc")) && !bytes.HasPrefix(ct, []byte("application/grpc-web"))
 }
 
 // grpcAnswer is the same refusal in trailers-only form: HTTP 200, and the
@@ -131,7 +125,7 @@ func percentEncode(text []byte) []byte {
 // on. If not, it is closed such that the caller gets all that was written.
 func (c *conn) finish() (again bool) {
 	x := &c.x
-	c.count()
+	x.count()
 	if c.srv.cfg.AccessLog.Enabled() {
 		c.log()
 	}
@@ -146,27 +140,6 @@ func (c *conn) finish() (again bool) {
 		c.release(&u.buf)
 	}
 	return true
-}
-
-func (c *conn) count() {
-	x := &c.x
-	switch took := c.srv.clock() - x.start; {
-	case x.endpoint == nil && x.cluster != nil:
-		x.cluster.Metrics().Refuse(x.reason, took)
-	case x.reason == telemetry.DownstreamGone && x.status == 0:
-		// A caller that did not wait says nothing about the service.
-	case x.endpoint != nil:
-		status := x.status
-		if status == 0 {
-			status = x.reason.Answer().Status
-		}
-		// Of an answer that its caller did not take to the end, the status tells.
-		success := x.success || x.reason == telemetry.DownstreamGone && status < 500
-		x.endpoint.Metrics().Response(status, -1, success, took)
-		if x.reason != telemetry.ViaUpstream {
-			x.cluster.Metrics().Failed(x.reason)
-		}
-	}
 }
 
 // overloaded is what a connection beyond the bound is told.

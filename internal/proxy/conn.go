@@ -29,7 +29,7 @@ type conn struct {
 	req   http1.Request
 	resp  http1.Response
 	chunk struct{ req, resp http1.ChunkReader }
-	x     exchange
+	x     exchange1
 	last  bool // the connection ends after the exchange in x
 
 	take func() []byte // for ReadInto; made once
@@ -163,7 +163,7 @@ func (c *conn) makeRoom() {
 
 // refuseHead answers what never became a request, and ends the connection.
 func (c *conn) refuseHead(why telemetry.Reason, err error) {
-	c.x.begin(c.srv.clock())
+	c.begin()
 	c.x.malformed = true
 	c.x.detail = broken(err)
 	c.refuse(why)

@@ -1,16 +1,9 @@
 package proxy
 
 import (
-	"context"
-	"errors"
-	"math/rand/v2"
-	"os"
 	"time"
 
-	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
-	"github.com/reclosermesh/recloser/internal/proxy/route"
-	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
@@ -18,132 +11,60 @@ import (
 // This file is the request path: what happens to a request whose head has been
 // read, from top to bottom.
 
-// exchange is the state of one request and its answer. It is reset, not made
-// anew, for each.
-type exchange struct {
-	start     time.Duration // when the head was read
-	asked     time.Duration // when an endpoint was to be had: its time runs from here
-	deadline  time.Duration // 0: none
-	malformed bool          // req is not to be looked at
-	detail    string        // what the codec found wrong
+// exchange1 is the exchange of an HTTP/1.1 caller. It is reset, not made anew,
+// for each.
+type exchange1 struct {
+	exchange
 
-	action   *route.Action
-	cluster  *upstream.Cluster
-	endpoint *upstream.Endpoint
-	permit   breaker.Permit
-	conn     *upstream.Conn // nil: none yet, or none any more
-	body     []byte         // of the request, as far as it came with the head
-	whole    bool           // all of the request went out in one piece
-	settled  bool           // permit and load are done
-	success  bool           // the breaker's verdict
-	reason   telemetry.Reason
+	conn  *upstream.Conn // nil: none yet, or none any more
+	body  []byte         // of the request, as far as it came with the head
+	whole bool           // all of the request went out in one piece
 
-	requestID [36]byte
-	extra     [1]http1.Header
-
-	status     int           // what the caller got; 0: nothing yet
-	headAt     time.Duration // when the endpoint's head came; 0: it did not
-	headSent   bool          // an answer has begun
-	closing    bool          // the downstream connection ends after this
-	interims   int           // 1xx that were sent on
-	untilClose bool          // the caller takes the connection's end for the answer's
-	torn       bool          // the answer is not complete, and only RST can say so
-	received   int64         // bytes of the request's body
-	sent       int64         // bytes of the answer's body
-	failure    error         // of the upstream transport
-	upload     *upload       // nil: none is under way
-	unheard    bool          // the caller does not take the answer
+	closing    bool    // the downstream connection ends after this
+	interims   int     // 1xx that were sent on
+	untilClose bool    // the caller takes the connection's end for the answer's
+	torn       bool    // the answer is not complete, and only RST can say so
+	upload     *upload // nil: none is under way
+	unheard    bool    // the caller does not take the answer
 }
 
-func (x *exchange) begin(now time.Duration) {
-	*x = exchange{start: now, asked: now}
+func (c *conn) begin() {
+	c.x = exchange1{exchange: newExchange(c.srv, &c.req)}
 }
 
 // exchange carries the request in req to its end. False: the connection cannot
 // be used again.
 func (c *conn) exchange() (again bool) {
+	c.begin()
 	x := &c.x
-	x.begin(c.srv.clock())
 	x.closing = !c.req.KeepAlive
 
-	if c.req.Connect {
-		return c.refuse(telemetry.RouteNotFound)
+	why, known := x.known()
+	if !known {
+		why = x.awaitRoutes()
 	}
-	table, why := c.routes()
-	if table == nil {
-		return c.refuse(why)
+	if why == telemetry.ViaUpstream {
+		why = x.choose()
 	}
-	if x.action = table.Match(&c.req); x.action == nil {
-		return c.refuse(telemetry.RouteNotFound)
+	defer x.release()
+	if why == telemetry.ViaUpstream {
+		why = c.admit()
 	}
-	if x.cluster = x.action.Pick(rand.Uint32()); x.cluster == nil {
-		return c.refuse(telemetry.ClusterNotFound)
-	}
-	if x.action.Timeout > 0 {
-		x.deadline = x.start + x.action.Timeout
-	}
-	limits := x.cluster.Limits()
-	if !limits.TryRequest() {
-		return c.refuse(telemetry.LimitOverflow)
-	}
-	defer limits.ReleaseRequest()
-
-	if why := c.admit(); why != telemetry.ViaUpstream {
+	if why != telemetry.ViaUpstream {
 		return c.refuse(why)
 	}
 	return c.forward()
 }
 
-// routes finds the routes of the request's authority, asking the control plane
-// for them on first use.
-func (c *conn) routes() (*route.Table, telemetry.Reason) {
-	table, known := c.srv.cfg.Hosts.Lookup(c.req.Host)
-	if known {
-		return table, telemetry.RouteNotFound
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.srv.t.Hosts)
-	defer cancel()
-	table, err := c.srv.cfg.Hosts.Await(ctx, string(c.req.Host))
-	c.x.asked = c.srv.clock()
-	switch {
-	case table != nil:
-		return table, telemetry.ViaUpstream
-	case errors.Is(err, context.DeadlineExceeded):
-		return nil, telemetry.NoControlPlane
-	case errors.Is(err, snapshot.ErrTooManyHosts):
-		return nil, telemetry.Overload
-	default:
-		return nil, telemetry.RouteNotFound
-	}
-}
-
 // admit gets an endpoint and its breaker's permit for the request, waiting for
 // one where all are open.
 func (c *conn) admit() telemetry.Reason {
-	x := &c.x
-	var ok bool
-	if x.endpoint, x.permit, ok = x.cluster.Pick(x.asked); ok {
-		x.endpoint.Begin()
+	if c.x.tryAdmit() {
 		return telemetry.ViaUpstream
 	}
 	c.allowWatch() // the body is not read yet, so nobody else reads
 	defer c.endWatch()
-	var err error
-	x.endpoint, x.permit, err = x.cluster.Await(c.srv.clock(), x.deadline, c.gone)
-	x.asked = c.srv.clock()
-	switch {
-	case err == nil:
-		x.endpoint.Begin()
-		return telemetry.ViaUpstream
-	case errors.Is(err, upstream.ErrOverflow):
-		return telemetry.WaitingFull
-	case errors.Is(err, context.DeadlineExceeded):
-		return telemetry.RequestTimeout
-	case errors.Is(err, context.Canceled):
-		return telemetry.DownstreamGone
-	default:
-		return telemetry.NoHealthyUpstream
-	}
+	return c.x.awaitAdmit(c.gone)
 }
 
 // forward sends the request to the endpoint and the answer back.
@@ -160,7 +81,7 @@ func (c *conn) forward() (again bool) {
 	if why == telemetry.ViaUpstream {
 		return c.finish()
 	}
-	c.settle(c.outcome(why))
+	x.settle(x.outcome(why, x.unheard || c.starving()))
 	if !x.headSent {
 		return c.refuse(why)
 	}
@@ -205,19 +126,15 @@ func (c *conn) send() telemetry.Reason {
 func (c *conn) connect(fresh bool) telemetry.Reason {
 	x := &c.x
 	var err error
-	deadline := x.deadline
-	if deadline == 0 {
-		deadline = c.srv.clock() + c.srv.t.Stream
-	}
+	deadline := x.connectBefore()
 	if fresh {
 		c.enter(phaseWait)
 		x.conn, err = x.endpoint.GetNew(deadline)
 	} else {
-		x.conn, err = x.endpoint.Get(c.srv.clock(), deadline, !c.repeatable() || !x.whole, c.gone)
+		x.conn, err = x.endpoint.Get(c.srv.clock(), deadline, !c.x.repeatable() || !x.whole, c.gone)
 	}
 	if err != nil {
-		x.failure = err
-		return c.connectFailure(err)
+		return x.connectFailure(err)
 	}
 	if x.deadline != 0 {
 		left := x.deadline - c.srv.clock() // this look first: the deadline is not early
@@ -229,21 +146,6 @@ func (c *conn) connect(fresh bool) telemetry.Reason {
 		return telemetry.DownstreamGone
 	}
 	return telemetry.ViaUpstream
-}
-
-func (c *conn) connectFailure(err error) telemetry.Reason {
-	switch {
-	case errors.Is(err, upstream.ErrOverflow):
-		return telemetry.LimitOverflow
-	case errors.Is(err, context.Canceled):
-		return telemetry.DownstreamGone
-	case errors.Is(err, upstream.ErrPendingTimeout), c.x.deadline != 0 && c.srv.clock() >= c.x.deadline:
-		return telemetry.RequestTimeout
-	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
-		return telemetry.ConnectTimeout
-	default:
-		return telemetry.ConnectFailure
-	}
 }
 
 // replay sends the request again, on a new connection to the same endpoint,
@@ -269,17 +171,7 @@ func (c *conn) replay() telemetry.Reason {
 // sent is still here, and the request may be sent again.
 func (c *conn) replayable() bool {
 	x := &c.x
-	return x.conn.Reused() && x.whole && c.repeatable() && c.interrupted() == telemetry.ViaUpstream
-}
-
-// repeatable tells whether the request may reach an endpoint twice: only if
-// twice is as good as once (RFC 9110 section 9.2.2).
-func (c *conn) repeatable() bool {
-	switch string(c.req.Method) {
-	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":
-		return true
-	}
-	return false
+	return x.conn.Reused() && x.whole && c.x.repeatable() && c.interrupted() == telemetry.ViaUpstream
 }
 
 // compose makes what is sent first: the head and as much of the body as is
@@ -349,7 +241,7 @@ func (c *conn) interrupted() telemetry.Reason {
 		return telemetry.BodyTimeout
 	case c.expired():
 		return telemetry.IdleTimeout
-	case x.deadline != 0 && c.srv.clock() >= x.deadline:
+	case x.late():
 		return telemetry.RequestTimeout
 	}
 	return telemetry.ViaUpstream
@@ -373,50 +265,4 @@ func (c *conn) giveBack(why telemetry.Reason) {
 		}
 	}
 	x.endpoint.Discard(uc)
-}
-
-// outcome is what the breaker hears of an exchange that failed.
-func (c *conn) outcome(why telemetry.Reason) breaker.Result {
-	x := &c.x
-	r := breaker.Result{GRPCStatus: -1, Latency: c.srv.clock() - x.asked}
-	switch why {
-	case telemetry.ConnectFailure:
-		r.Cause = breaker.ConnectFailure
-	case telemetry.ConnectTimeout:
-		r.Cause = breaker.ConnectTimeout
-	case telemetry.RequestTimeout, telemetry.PerTryTimeout, telemetry.IdleTimeout:
-		switch {
-		case errors.Is(x.failure, upstream.ErrPendingTimeout):
-			r.Cause = breaker.Overflow // the endpoint never saw it
-		case x.unheard, c.starving():
-			r.Cause = breaker.Cancelled // it waited for the caller
-		default:
-			r.Cause = breaker.RequestTimeout
-		}
-	case telemetry.LimitOverflow:
-		r.Cause = breaker.Overflow
-	case telemetry.DownstreamGone, telemetry.MalformedRequest, telemetry.BodyTimeout:
-		r.Cause = breaker.Cancelled
-	default:
-		r.Cause = breaker.Reset
-	}
-	r.Status = why.Answer().Status
-	return r
-}
-
-// settle gives the verdict on the endpoint, once: to its breaker and to its
-// load.
-func (c *conn) settle(r breaker.Result) {
-	x := &c.x
-	if x.settled {
-		return
-	}
-	x.settled = true
-	now := c.srv.clock()
-	x.success = x.permit.Done(now, r) == breaker.Success
-	if r.Cause == breaker.Response && !x.permit.Probe() { // a probe meets cold caches
-		x.endpoint.Observe(now, x.headAt-x.asked)
-	} else {
-		x.endpoint.Abandon()
-	}
 }

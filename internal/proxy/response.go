@@ -6,7 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
@@ -42,7 +41,7 @@ func (c *conn) receive() telemetry.Reason {
 		return c.tunnel(c.up.b[n:w])
 	}
 	if x.permit.Probe() || c.resp.Status >= 500 {
-		c.settle(c.verdict())
+		x.settle(x.verdict())
 	}
 	if !x.upload.received() {
 		// The answer came before all of the request's body. What the caller
@@ -53,17 +52,8 @@ func (c *conn) receive() telemetry.Reason {
 	if why := c.responseBody(c.up.b[n:w]); why != telemetry.ViaUpstream {
 		return why
 	}
-	c.settle(c.verdict())
+	x.settle(x.verdict())
 	return telemetry.ViaUpstream
-}
-
-func (c *conn) verdict() breaker.Result {
-	return breaker.Result{
-		Status:     c.resp.Status,
-		GRPCStatus: -1,
-		Cause:      breaker.Response,
-		Latency:    c.srv.clock() - c.x.asked,
-	}
 }
 
 // responseHead reads until the final head is here, up.b[:n], followed by what
@@ -228,15 +218,8 @@ func (c *conn) replyHead(body []byte) telemetry.Reason {
 
 func (c *conn) replyBody(body []byte) telemetry.Reason {
 	c.x.sent += int64(len(body))
-	c.settleStream()
+	c.x.settleStream()
 	return c.reply(body)
-}
-
-// settleStream gives the verdict on an answer that streams for a while.
-func (c *conn) settleStream() {
-	if c.x.headAt+settleAfter < c.srv.clock() {
-		c.settle(c.verdict())
-	}
 }
 
 func (c *conn) lengthBody(here []byte, length int64) telemetry.Reason {
@@ -279,7 +262,7 @@ func (c *conn) splice(n int64) (int64, telemetry.Reason) {
 	x.endpoint.Metrics().BytesRead(int(moved))
 	c.srv.cfg.Metrics.BytesWritten(int(moved))
 	c.enter(phaseStream)
-	c.settleStream()
+	c.x.settleStream()
 	switch {
 	case moved == n:
 		return moved, telemetry.ViaUpstream
@@ -350,7 +333,7 @@ func (c *conn) decodedBody(here []byte) telemetry.Reason {
 		if done {
 			return telemetry.ViaUpstream
 		}
-		c.settleStream()
+		c.x.settleStream()
 		n, rerr := c.readUpstream(c.up.b)
 		if n == 0 {
 			return c.lost(rerr)

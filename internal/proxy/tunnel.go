@@ -23,7 +23,7 @@ func (c *conn) tunnel(here []byte) telemetry.Reason {
 		}
 		early = u.left
 	}
-	c.settle(c.verdict())
+	x.settle(x.verdict())
 	x.closing = true
 	if x.deadline != 0 { // it bounds the exchange, which is over
 		_ = x.conn.SetDeadline(time.Time{})

@@ -72,6 +72,19 @@ func (t *Table) Match(r *http1.Request) *Action {
 	return nil
 }
 
+// TCP gives the action of the first rule that every request matches: where bytes
+// go that are no requests. nil: there is none.
+func (t *Table) TCP() *Action {
+	for i := range t.entries {
+		e := &t.entries[i]
+		all := e.path.kind == PathPrefix && (e.path.value == "" || e.path.value == "/")
+		if all && len(e.headers)+len(e.query) == 0 {
+			return e.action
+		}
+	}
+	return nil
+}
+
 func (e *entry) matchRest(r *http1.Request, query []byte) bool {
 	for i := range e.headers {
 		if !e.headers[i].match(r) {

@@ -1,0 +1,289 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/reclosermesh/recloser/breaker"
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/route"
+	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
+	"github.com/reclosermesh/recloser/internal/proxy/upstream"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// exchange is one request and its answer, whichever protocol the two sides
+// speak: what was decided about it, and what came of it. A connection of
+// HTTP/1.1 resets its one for each request, a stream of HTTP/2 has one of its
+// own. Those who carry the bytes own it; it takes no lock.
+//
+// The steps are, in their order: known or awaitRoutes; choose; tryAdmit or
+// awaitAdmit; the carrying; settle; release; count. Those that may wait come in
+// two, so that who must not wait can hand over to somebody who may.
+type exchange struct {
+	srv *Server
+	req *http1.Request
+
+	start     time.Duration // when the head was read
+	asked     time.Duration // when an endpoint was to be had: its time runs from here
+	deadline  time.Duration // 0: none
+	malformed bool          // req is not to be looked at
+	detail    string        // what the codec found wrong
+
+	table    *route.Table
+	action   *route.Action
+	cluster  *upstream.Cluster
+	limits   *breaker.Limits // that count the request; nil: none does
+	endpoint *upstream.Endpoint
+	permit   breaker.Permit
+	settled  bool // permit and load are done
+	success  bool // the breaker's verdict
+	reason   telemetry.Reason
+
+	requestID [36]byte
+	extra     [1]http1.Header
+
+	status   int           // what the caller got; 0: nothing yet
+	grpc     int           // the grpc-status of the answer; -1: none
+	headAt   time.Duration // when the endpoint's head came; 0: it did not
+	headSent bool          // an answer has begun
+	received int64         // bytes of the request's body
+	sent     int64         // bytes of the answer's body
+	failure  error         // of the upstream transport
+}
+
+// newExchange begins at now.
+func newExchange(s *Server, req *http1.Request) exchange {
+	now := s.clock()
+	return exchange{srv: s, req: req, start: now, asked: now, grpc: -1}
+}
+
+// known looks up the routes of the request's authority. False: the control
+// plane has to be asked first.
+func (x *exchange) known() (why telemetry.Reason, known bool) {
+	if x.req.Connect && x.srv.cfg.Direction != telemetry.Outbound {
+		return telemetry.RouteNotFound, true
+	}
+	x.table, known = x.srv.cfg.Hosts.Lookup(x.req.Host)
+	if known && x.table == nil {
+		return telemetry.RouteNotFound, true
+	}
+	return telemetry.ViaUpstream, known
+}
+
+// awaitRoutes asks the control plane for the authority, on its first use.
+func (x *exchange) awaitRoutes() telemetry.Reason {
+	ctx, cancel := context.WithTimeout(context.Background(), x.srv.t.Hosts)
+	defer cancel()
+	var err error
+	x.table, err = x.srv.cfg.Hosts.Await(ctx, string(x.req.Host))
+	x.asked = x.srv.clock()
+	switch {
+	case x.table != nil:
+		return telemetry.ViaUpstream
+	case errors.Is(err, context.DeadlineExceeded):
+		return telemetry.NoControlPlane
+	case errors.Is(err, snapshot.ErrTooManyHosts):
+		return telemetry.Overload
+	default:
+		return telemetry.RouteNotFound
+	}
+}
+
+// choose finds the route and the cluster, and counts the request against the
+// cluster's limit until release.
+func (x *exchange) choose() telemetry.Reason {
+	if x.req.Connect {
+		x.action = x.table.TCP()
+	} else {
+		x.action = x.table.Match(x.req)
+	}
+	if x.action == nil {
+		return telemetry.RouteNotFound
+	}
+	if x.cluster = x.action.Pick(rand.Uint32()); x.cluster == nil {
+		return telemetry.ClusterNotFound
+	}
+	if x.action.Timeout > 0 && !x.req.Connect {
+		x.deadline = x.start + x.action.Timeout
+	}
+	if d, ok := x.grpcTimeout(); ok && (x.deadline == 0 || x.start+d < x.deadline) {
+		x.deadline = x.start + d
+	}
+	limits := x.cluster.Limits()
+	if !limits.TryRequest() {
+		return telemetry.LimitOverflow
+	}
+	x.limits = limits
+	return telemetry.ViaUpstream
+}
+
+// release ends what choose has counted.
+func (x *exchange) release() {
+	if x.limits != nil {
+		x.limits.ReleaseRequest()
+		x.limits = nil
+	}
+}
+
+// tryAdmit gets an endpoint and its breaker's permit if any endpoint takes the
+// request now.
+func (x *exchange) tryAdmit() (ok bool) {
+	if x.endpoint, x.permit, ok = x.cluster.Pick(x.asked); ok {
+		x.endpoint.Begin()
+	}
+	return ok
+}
+
+// awaitAdmit is tryAdmit that waits, until done is closed.
+func (x *exchange) awaitAdmit(done <-chan struct{}) telemetry.Reason {
+	var err error
+	x.endpoint, x.permit, err = x.cluster.Await(x.srv.clock(), x.deadline, done)
+	x.asked = x.srv.clock()
+	switch {
+	case err == nil:
+		x.endpoint.Begin()
+		return telemetry.ViaUpstream
+	case errors.Is(err, upstream.ErrOverflow):
+		return telemetry.WaitingFull
+	case errors.Is(err, context.DeadlineExceeded):
+		return telemetry.RequestTimeout
+	case errors.Is(err, context.Canceled):
+		return telemetry.DownstreamGone
+	default:
+		return telemetry.NoHealthyUpstream
+	}
+}
+
+// connectBefore is when a connection to the endpoint must be there.
+func (x *exchange) connectBefore() time.Duration {
+	if x.deadline != 0 {
+		return x.deadline
+	}
+	return x.srv.clock() + x.srv.t.Stream
+}
+
+// late tells whether the request's deadline has come.
+func (x *exchange) late() bool { return x.deadline != 0 && x.srv.clock() >= x.deadline }
+
+// connectFailure is the reason for which there is no connection.
+func (x *exchange) connectFailure(err error) telemetry.Reason {
+	x.failure = err
+	switch {
+	case errors.Is(err, upstream.ErrOverflow):
+		return telemetry.LimitOverflow
+	case errors.Is(err, context.Canceled):
+		return telemetry.DownstreamGone
+	case errors.Is(err, upstream.ErrPendingTimeout), x.late():
+		return telemetry.RequestTimeout
+	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
+		return telemetry.ConnectTimeout
+	default:
+		return telemetry.ConnectFailure
+	}
+}
+
+// repeatable tells whether the request may reach an endpoint twice: only if
+// twice is as good as once (RFC 9110 section 9.2.2).
+func (x *exchange) repeatable() bool {
+	switch string(x.req.Method) {
+	case "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE":
+		return true
+	}
+	return false
+}
+
+// verdict is what the breaker hears of an answer that came.
+func (x *exchange) verdict() breaker.Result {
+	return breaker.Result{
+		Status:     x.status,
+		GRPCStatus: x.grpc,
+		Cause:      breaker.Response,
+		Latency:    x.srv.clock() - x.asked,
+	}
+}
+
+// outcome is what the breaker hears of an exchange that failed. onCaller: it
+// was the caller that all waited for.
+func (x *exchange) outcome(why telemetry.Reason, onCaller bool) breaker.Result {
+	r := breaker.Result{GRPCStatus: -1, Latency: x.srv.clock() - x.asked}
+	switch why {
+	case telemetry.ConnectFailure:
+		r.Cause = breaker.ConnectFailure
+	case telemetry.ConnectTimeout:
+		r.Cause = breaker.ConnectTimeout
+	case telemetry.RequestTimeout, telemetry.PerTryTimeout, telemetry.IdleTimeout:
+		switch {
+		case errors.Is(x.failure, upstream.ErrPendingTimeout):
+			r.Cause = breaker.Overflow // the endpoint never saw it
+		case onCaller:
+			r.Cause = breaker.Cancelled
+		default:
+			r.Cause = breaker.RequestTimeout
+		}
+	case telemetry.LimitOverflow:
+		r.Cause = breaker.Overflow
+	case telemetry.DownstreamGone, telemetry.MalformedRequest, telemetry.BodyTimeout:
+		r.Cause = breaker.Cancelled
+	default:
+		r.Cause = breaker.Reset
+	}
+	r.Status = why.Answer().Status
+	return r
+}
+
+// settle gives the verdict on the endpoint, once: to its breaker and to its
+// load.
+func (x *exchange) settle(r breaker.Result) {
+	if x.settled {
+		return
+	}
+	x.settled = true
+	now := x.srv.clock()
+	x.success = x.permit.Done(now, r) == breaker.Success
+	if r.Cause == breaker.Response && !x.permit.Probe() { // a probe meets cold caches
+		x.endpoint.Observe(now, x.headAt-x.asked)
+	} else {
+		x.endpoint.Abandon()
+	}
+}
+
+// settleStream gives the verdict on an answer that streams for a while: that
+// on a stream of hours cannot wait for its end. Of gRPC only the end tells.
+func (x *exchange) settleStream() {
+	if !x.settled && x.headAt+settleAfter < x.srv.clock() && (x.permit.Probe() || !x.isGRPC()) {
+		x.settle(x.verdict())
+	}
+}
+
+// count counts the exchange once it has ended.
+func (x *exchange) count() {
+	switch took := x.srv.clock() - x.start; {
+	case x.endpoint == nil && x.cluster != nil:
+		x.cluster.Metrics().Refuse(x.reason, took)
+	case x.reason == telemetry.DownstreamGone && x.status == 0:
+		// A caller that did not wait says nothing about the service.
+	case x.endpoint != nil:
+		status := x.status
+		if status == 0 {
+			status = x.reason.Answer().Status
+		}
+		// Of an answer that its caller did not take to the end, the status tells.
+		success := x.success || x.reason == telemetry.DownstreamGone && status < 500
+		x.endpoint.Metrics().Response(status, x.grpc, success, took)
+		if x.reason != telemetry.ViaUpstream {
+			x.cluster.Metrics().Failed(x.reason)
+		}
+	}
+}
+
+// isGRPC tells whether the caller speaks gRPC, whose errors are in trailers
+// (gRPC over HTTP2, Requests).
+func (x *exchange) isGRPC() bool {
+	ct, ok := http1.Find(x.req.Headers, "content-type")
+	return ok && bytes.HasPrefix(ct, []byte("application/grpc")) && !bytes.HasPrefix(ct, []byte("application/grpc-web"))
+}

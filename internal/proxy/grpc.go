@@ -1,0 +1,95 @@
+package proxy
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+)
+
+// This file is what gRPC adds to HTTP: the deadline that a caller states, and
+// the status at an answer's end (gRPC over HTTP2, Requests and Responses).
+
+const grpcTimeoutHeader = "grpc-timeout"
+
+// grpcUnits are the units of a grpc-timeout, from the finest.
+var grpcUnits = [...]struct {
+	letter byte
+	length time.Duration
+}{
+	{'n', time.Nanosecond},
+	{'u', time.Microsecond},
+	{'m', time.Millisecond},
+	{'S', time.Second},
+	{'M', time.Minute},
+	{'H', time.Hour},
+}
+
+// maxGRPCTimeout is the largest number that a grpc-timeout may have: eight
+// digits.
+const maxGRPCTimeout = 99_999_999
+
+// grpcTimeout is the time that a gRPC caller gives the whole call. One that is
+// malformed is left to the server that the call is for.
+func (x *exchange) grpcTimeout() (time.Duration, bool) {
+	v, ok := http1.Find(x.req.Headers, grpcTimeoutHeader)
+	if !ok || !x.isGRPC() {
+		return 0, false
+	}
+	return parseGRPCTimeout(v)
+}
+
+func parseGRPCTimeout(v []byte) (time.Duration, bool) {
+	if len(v) < 2 || len(v) > 9 {
+		return 0, false
+	}
+	n := int64(0)
+	for _, c := range v[:len(v)-1] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	for _, u := range grpcUnits {
+		if u.letter == v[len(v)-1] {
+			const longest = 1<<63 - 1
+			if n > longest/int64(u.length) {
+				return longest / 2, true
+			}
+			return time.Duration(n) * u.length, true
+		}
+	}
+	return 0, false
+}
+
+// appendGRPCTimeout writes d in the finest unit that eight digits allow,
+// rounded down: the next one must not wait longer than the caller does.
+func appendGRPCTimeout(dst []byte, d time.Duration) []byte {
+	d = max(d, 0)
+	for _, u := range grpcUnits {
+		if n := int64(d / u.length); n <= maxGRPCTimeout {
+			return append(strconv.AppendInt(dst, n, 10), u.letter)
+		}
+	}
+	return append(dst, "99999999H"...)
+}
+
+// grpcStatus reads grpc-status out of trailers, or of a head that is all there
+// is of an answer. -1: there is none.
+func grpcStatus(fields []http1.Header) int {
+	v, ok := http1.Find(fields, "grpc-status")
+	if !ok {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(v), 10, 31)
+	if err != nil {
+		return grpcUnknown
+	}
+	return int(n)
+}
+
+// Codes of gRPC that this package speaks of.
+const (
+	grpcUnknown  = 2
+	grpcInternal = 13
+)
