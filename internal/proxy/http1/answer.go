@@ -26,7 +26,7 @@ func (a *Answer) Append(dst []byte) []byte {
 	dst = appendStatus(dst, a.Status)
 	reason := a.Reason
 	if reason == "" {
-		reason = statusText(a.Status)
+		reason = StatusText(a.Status)
 	}
 	dst = append(dst, reason...)
 	bodiless := a.Status == 204 || a.Status == 304
@@ -56,48 +56,4 @@ func (a *Answer) Append(dst []byte) []byte {
 func AppendError(dst []byte, status int, reason string, body []byte, keepAlive bool, extra []Header) []byte {
 	a := Answer{Status: status, Reason: reason, Body: body, KeepAlive: keepAlive, Extra: extra}
 	return a.Append(dst)
-}
-
-// statusText is the reason phrase of the statuses that a proxy answers with
-// itself; of others the class (RFC 9110 section 15: a phrase means nothing).
-func statusText(status int) string {
-	switch status {
-	case 200:
-		return "OK"
-	case 204:
-		return "No Content"
-	case 400:
-		return "Bad Request"
-	case 403:
-		return "Forbidden"
-	case 404:
-		return "Not Found"
-	case 408:
-		return "Request Timeout"
-	case 413:
-		return "Content Too Large"
-	case 429:
-		return "Too Many Requests"
-	case 431:
-		return "Request Header Fields Too Large"
-	case 500:
-		return "Internal Server Error"
-	case 501:
-		return "Not Implemented"
-	case 502:
-		return "Bad Gateway"
-	case 503:
-		return "Service Unavailable"
-	case 504:
-		return "Gateway Timeout"
-	}
-	switch status / 100 {
-	case 2:
-		return "Success"
-	case 3:
-		return "Redirection"
-	case 4:
-		return "Client Error"
-	}
-	return "Server Error"
 }

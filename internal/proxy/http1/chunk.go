@@ -307,7 +307,7 @@ func (c *ChunkReader) parseTrailers() error {
 // 6.5.1): a recipient that merged it into the header section would change what
 // the message is.
 func trailerAllowed(name []byte) error {
-	if identify(name) != fieldOther {
+	if identify(name) != FieldOther {
 		return errTrailer
 	}
 	for _, s := range [...]string{"content-", "proxy-auth"} {

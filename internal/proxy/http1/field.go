@@ -2,65 +2,75 @@ package http1
 
 import "math"
 
-// fieldID marks the fields that the codec itself must know: those about
+// Field marks the fields that the codec itself must know: those about
 // framing, routing and the connection.
-type fieldID uint8
+type Field uint8
 
+// The known fields, and FieldOther for all others.
 const (
-	fieldOther fieldID = iota
-	fieldHost
-	fieldContentLength
-	fieldTransferEncoding
-	fieldConnection
-	fieldKeepAlive
-	fieldProxyConnection
-	fieldTE
-	fieldTrailer
-	fieldUpgrade
-	fieldExpect
-	fieldHTTP2Settings
-	fieldRequestID
+	fieldUnseen Field = iota // of a Header that no parser of ours made
+	FieldOther
+	FieldHost
+	FieldContentLength
+	FieldTransferEncoding
+	FieldConnection
+	FieldKeepAlive
+	FieldProxyConnection
+	FieldTE
+	FieldTrailer
+	FieldUpgrade
+	FieldExpect
+	FieldHTTP2Settings
+	FieldRequestID
 )
 
-// identify finds the field of a valid name.
-func identify(name []byte) fieldID {
-	switch len(name) {
-	case 2:
-		return when(name, "te", fieldTE)
-	case 4:
-		return when(name, "host", fieldHost)
-	case 6:
-		return when(name, "expect", fieldExpect)
-	case 7:
-		if id := when(name, "upgrade", fieldUpgrade); id != fieldOther {
-			return id
-		}
-		return when(name, "trailer", fieldTrailer)
-	case 10:
-		if id := when(name, "connection", fieldConnection); id != fieldOther {
-			return id
-		}
-		return when(name, "keep-alive", fieldKeepAlive)
-	case 12:
-		return when(name, "x-request-id", fieldRequestID)
-	case 14:
-		if id := when(name, "content-length", fieldContentLength); id != fieldOther {
-			return id
-		}
-		return when(name, "http2-settings", fieldHTTP2Settings)
-	case 16:
-		return when(name, "proxy-connection", fieldProxyConnection)
-	case 17:
-		return when(name, "transfer-encoding", fieldTransferEncoding)
+// Field tells which field this is.
+func (h *Header) Field() Field {
+	if h.id == fieldUnseen {
+		return identify(h.Name)
 	}
-	return fieldOther
+	return h.id
 }
 
-func when(name []byte, lower string, id fieldID) fieldID {
+// identify finds the field of a valid name.
+func identify(name []byte) Field {
+	switch len(name) {
+	case 2:
+		return when(name, "te", FieldTE)
+	case 4:
+		return when(name, "host", FieldHost)
+	case 6:
+		return when(name, "expect", FieldExpect)
+	case 7:
+		if id := when(name, "upgrade", FieldUpgrade); id != FieldOther {
+			return id
+		}
+		return when(name, "trailer", FieldTrailer)
+	case 10:
+		if id := when(name, "connection", FieldConnection); id != FieldOther {
+			return id
+		}
+		return when(name, "keep-alive", FieldKeepAlive)
+	case 12:
+		return when(name, "x-request-id", FieldRequestID)
+	case 14:
+		if id := when(name, "content-length", FieldContentLength); id != FieldOther {
+			return id
+		}
+		return when(name, "http2-settings", FieldHTTP2Settings)
+	case 16:
+		return when(name, "proxy-connection", FieldProxyConnection)
+	case 17:
+		return when(name, "transfer-encoding", FieldTransferEncoding)
+	}
+	return FieldOther
+}
+
+func when(name []byte, lower string, id Field) Field {
 	if name[0]|0x20 == lower[0] && equalFold(name, lower) {
 		return id
 	}
-	return fieldOther
+	return FieldOther
 }
 
 // facts are bits of what the field lines of one head say.
@@ -155,7 +165,7 @@ func (f *fields) parseFields(b []byte, i int, hs []Header, limit int) ([]Header,
 			id:    identify(b[start:colon]),
 			plain: from == colon+2 && b[colon+1] == ' ' && to == i-2,
 		}
-		if h.id != fieldOther {
+		if h.id != FieldOther {
 			if err := f.note(&h); err != nil {
 				return hs, 0, err
 			}
@@ -190,15 +200,15 @@ func valueError(c byte) *ParseError {
 // note takes down what a known field says.
 func (f *fields) note(h *Header) error {
 	switch h.id {
-	case fieldHost:
+	case FieldHost:
 		if f.has(hasHost) {
 			return errHostTwice // RFC 9112 section 3.2
 		}
 		f.facts |= hasHost
 		f.host = h.Value
-	case fieldContentLength:
+	case FieldContentLength:
 		return f.noteLength(h.Value)
-	case fieldTransferEncoding:
+	case FieldTransferEncoding:
 		if f.has(hasChunked) {
 			return errCodingTwice
 		}
@@ -206,33 +216,33 @@ func (f *fields) note(h *Header) error {
 			return errCoding
 		}
 		f.facts |= hasChunked
-	case fieldConnection:
+	case FieldConnection:
 		return f.noteConnection(h.Value)
-	case fieldTE:
+	case FieldTE:
 		for rest := h.Value; len(rest) > 0; {
 			var item []byte
 			if item, rest = nextItem(rest); equalFold(item, "trailers") {
 				f.facts |= teTrailers
 			}
 		}
-	case fieldTrailer:
+	case FieldTrailer:
 		for rest := h.Value; len(rest) > 0; {
 			var item []byte
-			if item, rest = nextItem(rest); len(item) > 0 && identify(item) != fieldOther {
+			if item, rest = nextItem(rest); len(item) > 0 && identify(item) != FieldOther {
 				return errTrailer // RFC 9110 section 6.5.1
 			}
 		}
-	case fieldUpgrade:
+	case FieldUpgrade:
 		if f.has(hasUpgrade) || len(h.Value) == 0 {
 			return errUpgrade
 		}
 		f.facts |= hasUpgrade
 		f.upgrade = h.Value
-	case fieldExpect:
+	case FieldExpect:
 		if equalFold(h.Value, "100-continue") {
 			f.facts |= expect100
 		}
-	case fieldRequestID:
+	case FieldRequestID:
 		if !f.has(hasRequestID) && len(h.Value) > 0 {
 			f.facts |= hasRequestID
 			f.requestID = h.Value

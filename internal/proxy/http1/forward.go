@@ -35,16 +35,15 @@ func (r *Request) AppendForward(dst []byte, opts ForwardOptions) []byte {
 
 	drop := dropRequest
 	if r.Minor == 0 {
-		drop |= 1 << fieldExpect // RFC 9110 section 10.1.1
+		drop |= 1 << FieldExpect // RFC 9110 section 10.1.1
 	}
 	dst = appendFields(dst, r.buf, r.Headers, &r.f, drop)
 
 	if r.Body.Kind == BodyChunked {
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
 	}
-	te := r.f.has(teTrailers) && r.Minor == 1
-	dst = appendConnection(dst, opts.Close, r.Upgrade, te)
-	if te {
+	dst = appendConnection(dst, opts.Close, r.Upgrade, r.TETrailers)
+	if r.TETrailers {
 		dst = append(dst, "TE: trailers\r\n"...)
 	}
 	return appendExtra(dst, opts.Extra)
@@ -61,10 +60,10 @@ func (r *Response) AppendForward(dst []byte, opts ForwardOptions) []byte {
 
 	drop := dropResponse
 	if r.Status < 200 || r.Status == 204 || r.Tunnel {
-		drop |= 1 << fieldContentLength // RFC 9110 section 8.6
+		drop |= 1 << FieldContentLength // RFC 9110 section 8.6
 	}
 	if opts.HTTP10 {
-		drop |= 1 << fieldTrailer
+		drop |= 1 << FieldTrailer
 	}
 	dst = appendFields(dst, r.buf, r.Headers, &r.f, drop)
 
@@ -83,9 +82,9 @@ func (r *Response) AppendForward(dst []byte, opts ForwardOptions) []byte {
 
 // Fields that are never copied.
 const (
-	dropConnection = 1<<fieldConnection | 1<<fieldKeepAlive | 1<<fieldProxyConnection |
-		1<<fieldTransferEncoding | 1<<fieldUpgrade
-	dropRequest  = uint32(dropConnection | 1<<fieldHost | 1<<fieldTE | 1<<fieldHTTP2Settings)
+	dropConnection = 1<<FieldConnection | 1<<FieldKeepAlive | 1<<FieldProxyConnection |
+		1<<FieldTransferEncoding | 1<<FieldUpgrade
+	dropRequest  = uint32(dropConnection | 1<<FieldHost | 1<<FieldTE | 1<<FieldHTTP2Settings)
 	dropResponse = uint32(dropConnection)
 )
 
@@ -123,7 +122,7 @@ func appendFields(dst, buf []byte, hs []Header, f *fields, drop uint32) []byte {
 // 7.6.1); a client that names them tries to take them from a request behind the
 // back of those who rely on them, so they stay.
 func droppable(h *Header) bool {
-	if h.id != fieldOther {
+	if h.id != FieldOther {
 		return false // what must go is in the drop set already
 	}
 	for _, p := range [...]string{"content-", "x-forwarded-"} {
@@ -148,7 +147,7 @@ func droppable(h *Header) bool {
 
 func namedByConnection(hs []Header, name []byte) bool {
 	for i := range hs {
-		if hs[i].id != fieldConnection {
+		if hs[i].id != FieldConnection {
 			continue
 		}
 		for rest := hs[i].Value; len(rest) > 0; {

@@ -69,7 +69,8 @@ func (l *Limits) trailerBytes() int {
 }
 
 // Header is one field line. Name is as sent; Value has no white space around
-// it. Both are slices of the buffer that was parsed.
+// it. Both are slices of the buffer that was parsed. A Header may also be made
+// by hand, from these two.
 type Header struct {
 	Name, Value []byte
 
@@ -77,7 +78,7 @@ type Header struct {
 	// written exactly as we write lines ("Name: value"), so that runs of such
 	// lines are forwarded by one copy.
 	start, end uint32
-	id         fieldID
+	id         Field
 	plain      bool
 }
 

@@ -27,6 +27,9 @@ type Request struct {
 	// Expect100: the client waits for a 100 before it sends its body. It is
 	// never set without a body, or for HTTP/1.0.
 	Expect100 bool
+	// TETrailers: the client takes trailers ("TE: trailers"). Never set for
+	// HTTP/1.0.
+	TETrailers bool
 	// Upgrade is what the client offers to speak instead, nil when it offers
 	// nothing. An offer of h2c is treated as none (see Parse).
 	Upgrade []byte
@@ -275,6 +278,7 @@ func (r *Request) interpret() error {
 	}
 	r.KeepAlive = f.keepAlive(r.Minor)
 	r.Expect100 = f.has(expect100) && r.Minor == 1 && r.Body.Kind != BodyNone
+	r.TETrailers = f.has(teTrailers) && r.Minor == 1
 	r.HasRequestID, r.RequestID = f.has(hasRequestID), f.requestID
 	r.Upgrade = nil
 	if f.has(optUpgrade) && f.has(hasUpgrade) && r.Minor == 1 && !offersH2C(f.upgrade) {

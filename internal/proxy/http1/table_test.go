@@ -42,11 +42,11 @@ func TestScanValueFirst(t *testing.T) {
 
 // Names are known in any case of letters, and only they.
 func TestIdentify(t *testing.T) {
-	names := map[string]fieldID{
-		"host": fieldHost, "content-length": fieldContentLength, "transfer-encoding": fieldTransferEncoding,
-		"connection": fieldConnection, "keep-alive": fieldKeepAlive, "proxy-connection": fieldProxyConnection,
-		"te": fieldTE, "trailer": fieldTrailer, "upgrade": fieldUpgrade, "expect": fieldExpect,
-		"http2-settings": fieldHTTP2Settings, "x-request-id": fieldRequestID,
+	names := map[string]Field{
+		"host": FieldHost, "content-length": FieldContentLength, "transfer-encoding": FieldTransferEncoding,
+		"connection": FieldConnection, "keep-alive": FieldKeepAlive, "proxy-connection": FieldProxyConnection,
+		"te": FieldTE, "trailer": FieldTrailer, "upgrade": FieldUpgrade, "expect": FieldExpect,
+		"http2-settings": FieldHTTP2Settings, "x-request-id": FieldRequestID,
 	}
 	for name, id := range names {
 		for _, n := range [][]byte{[]byte(name), bytes.ToUpper([]byte(name)), bytes.ToTitle([]byte(name))} {
@@ -58,7 +58,7 @@ func TestIdentify(t *testing.T) {
 			for c := range 256 {
 				b := []byte(name)
 				b[i] = byte(c)
-				if known := identify(b) != fieldOther; known != bytes.EqualFold(b, []byte(name)) && class[c]&isToken != 0 {
+				if known := identify(b) != FieldOther; known != bytes.EqualFold(b, []byte(name)) && class[c]&isToken != 0 {
 					t.Errorf("%q: known %v", b, known)
 				}
 			}
