@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,6 +140,10 @@ func (p *Proxy) sweep() {
 // formats.
 func (p *Proxy) Handler() http.Handler {
 	r := prometheus.NewRegistry()
-	r.MustRegister(p, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// What shows whether something piles up: goroutines, and the heap that the
+	// last collection found alive.
+	runtime := collectors.NewGoCollector(collectors.WithGoCollectorMemStatsMetricsDisabled(),
+		collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}))
+	r.MustRegister(p, runtime, collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 8})
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -44,8 +45,9 @@ func scrape(t *testing.T, p *Proxy) string {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
 	var kept strings.Builder
+	own := regexp.MustCompile(`^(# [A-Z]+ )?(process|go)_`)
 	for line := range strings.Lines(w.Body.String()) {
-		if !strings.Contains(line, " process_") && !strings.HasPrefix(line, "process_") {
+		if !own.MatchString(line) {
 			kept.WriteString(line)
 		}
 	}
