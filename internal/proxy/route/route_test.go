@@ -149,6 +149,36 @@ func TestFirstRuleWins(t *testing.T) {
 	}
 }
 
+func TestActionForBytes(t *testing.T) {
+	api := Rule{Name: "api", Match: Match{Path: PathMatch{Value: "/api"}}}
+	header := Rule{Name: "header", Match: Match{Path: PathMatch{Value: "/"}, Headers: []HeaderMatch{{Name: "a"}}}}
+	query := Rule{Name: "query", Match: Match{Path: PathMatch{Value: "/"}, Query: []QueryMatch{{Name: "a"}}}}
+	exact := Rule{Name: "exact", Match: Match{Path: PathMatch{Kind: PathExact, Value: "/"}}}
+	all := Rule{Name: "all", Match: Match{Path: PathMatch{Value: "/"}}}
+	empty := Rule{Name: "empty"}
+	for _, tt := range []struct {
+		rules []Rule
+		want  string
+	}{
+		{[]Rule{api, header, query, exact, all, empty}, "all"},
+		{[]Rule{empty, all}, "empty"},
+		{[]Rule{api, header, query, exact}, ""},
+		{nil, ""},
+	} {
+		got := ""
+		if a := New(&Config{Rules: tt.rules}, none).TCP(); a != nil {
+			got = a.RouteName
+		}
+		if got != tt.want {
+			t.Errorf("%d rules: %q, want %q", len(tt.rules), got, tt.want)
+		}
+	}
+	one := NewAction("one", 0)
+	if SingleTable(one).TCP() != one {
+		t.Error("a single table does not take bytes")
+	}
+}
+
 func TestPickFollowsWeights(t *testing.T) {
 	live := clusters(t, "a", "b", "c")
 	cfg := &Config{Rules: []Rule{{Backends: []WeightedCluster{{"a", 1}, {"never", 0}, {"b", 2}, {"missing", 1}}}}}
