@@ -35,7 +35,9 @@ type Cluster struct {
 	nextProbe atomic.Int64             // when an open endpoint next admits a probe
 	downSince atomic.Int64             // when the last endpoint went; 0: some are ready
 	waiting   atomic.Int64
+	tcp       atomic.Bool // it has carried opaque bytes
 
+	dials   *dials // of the Set
 	metrics *telemetry.ClusterMetrics
 	byName  atomic.Pointer[map[string]*Endpoint] // for events, which come under locks
 
@@ -187,6 +189,13 @@ func (c *Cluster) wake() {
 // The error is ErrNoHealthyUpstream, ErrOverflow (too many wait already),
 // context.DeadlineExceeded or context.Canceled.
 func (c *Cluster) Await(now, deadline time.Duration, done <-chan struct{}) (*Endpoint, breaker.Permit, error) {
+	return c.await(now, deadline, done, c.Pick)
+}
+
+// await is Await with pick in place of Pick.
+func (c *Cluster) await(now, deadline time.Duration, done <-chan struct{},
+	pick func(now time.Duration) (*Endpoint, breaker.Permit, bool),
+) (*Endpoint, breaker.Permit, error) {
 	cfg := c.cfg.Load()
 	limit := c.failFastAt(now, cfg.FailFast)
 	if now >= limit {
@@ -205,7 +214,7 @@ func (c *Cluster) Await(now, deadline time.Duration, done <-chan struct{}) (*End
 	defer timer.Stop()
 	for {
 		changed, available := c.changedChan(), c.group.Available()
-		if e, p, ok := c.Pick(now); ok {
+		if e, p, ok := pick(now); ok {
 			return e, p, nil
 		}
 		limit = c.failFastAt(now, c.cfg.Load().FailFast)
@@ -259,6 +268,7 @@ func (c *Cluster) sweep(now time.Duration) {
 	if c.dirty.Load() {
 		c.rebuild(now)
 	}
+	c.probeByDialling(now)
 }
 
 // closeIdle closes connections that were idle for too long, and those that their

@@ -37,6 +37,8 @@ type Endpoint struct {
 	weight atomic.Uint32 // in thousandths of the cluster's heaviest
 	labels atomic.Pointer[telemetry.Labels]
 
+	dialFailed atomic.Bool // the last dial
+
 	// Guarded by mu.
 	mu      sync.Mutex
 	idle    []*Conn // the last used is last
@@ -168,6 +170,7 @@ func (e *Endpoint) dial(deadline time.Duration) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	raw, err := cfg.Dial(ctx, e.address)
+	e.dialFailed.Store(err != nil)
 	if err != nil {
 		e.slotFree()
 		return nil, err

@@ -39,7 +39,8 @@ type SetOptions struct {
 
 // Set is all live clusters of a proxy.
 type Set struct {
-	opts SetOptions
+	opts  SetOptions
+	dials dials
 
 	mu       sync.Mutex
 	clusters map[string]*Cluster
@@ -94,6 +95,7 @@ func (s *Set) newCluster(cfg Config) *Cluster {
 	c := &Cluster{
 		name:      cfg.Name,
 		opts:      &s.opts,
+		dials:     &s.dials,
 		endpoints: map[string]*Endpoint{},
 		changed:   make(chan struct{}),
 		metrics:   s.opts.Metrics.Cluster(cfg.Direction, cfg.Name, cfg.Service),
@@ -162,6 +164,7 @@ func (s *Set) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			s.dials.end()
 			s.emptyLeaving(s.opts.Clock(), 0)
 			for _, c := range s.Clusters() {
 				for _, e := range c.Endpoints() {
