@@ -114,27 +114,16 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		}
 		raw, err := json.Marshal(policy.LinkerdJSON(e))
 		must(t, err)
-		var doc struct {
-			Protocol struct {
-				Kind struct {
-					Detect struct {
-						HTTP1, HTTP2 struct {
-							A json.RawMessage `json:"failure_accrual"`
-						}
-					}
-				}
-			}
-		}
-		must(t, json.Unmarshal(raw, &doc))
-		d := doc.Protocol.Kind.Detect
-		if !bytes.Equal(d.HTTP1.A, d.HTTP2.A) {
+		kind, accruals := linkerdKind(t, raw)
+		fmt.Fprintln(w, "protocol "+kind)
+		if len(accruals) == 2 && !bytes.Equal(accruals[0], accruals[1]) {
 			t.Error("the accruals of HTTP/1 and HTTP/2 differ")
 		}
-		if d.HTTP1.A == nil {
+		if len(accruals) == 0 || accruals[0] == nil {
 			fmt.Fprintln(w, "(no failure_accrual)")
 			return
 		}
-		must(t, json.Indent(w, d.HTTP1.A, "", "  "))
+		must(t, json.Indent(w, accruals[0], "", "  "))
 		w.WriteByte('\n')
 	case "listeners":
 		resources(translate.KeyFor(translate.ListenerType, "*", node(ask[1])))
@@ -146,5 +135,34 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		resources(translate.KeyFor(translate.EndpointType, ask[1], translate.Node{}))
 	default:
 		t.Fatalf("unknown question %q", ask)
+	}
+}
+
+// linkerdKind is the kind of protocol in a policy as Linkerd shows it, and the
+// accruals in it.
+func linkerdKind(t *testing.T, raw []byte) (kind string, accruals []json.RawMessage) {
+	t.Helper()
+	type http struct {
+		A json.RawMessage `json:"failure_accrual"`
+	}
+	var doc struct {
+		Protocol struct {
+			Kind struct {
+				Opaque       *struct{}
+				Http1, Http2 *http //nolint:revive // as it is in the JSON
+				Detect       *struct{ HTTP1, HTTP2 http }
+			}
+		}
+	}
+	must(t, json.Unmarshal(raw, &doc))
+	switch k := doc.Protocol.Kind; {
+	case k.Opaque != nil:
+		return "Opaque", nil
+	case k.Http1 != nil:
+		return "Http1", []json.RawMessage{k.Http1.A}
+	case k.Http2 != nil:
+		return "Http2", []json.RawMessage{k.Http2.A}
+	default:
+		return "Detect", []json.RawMessage{k.Detect.HTTP1.A, k.Detect.HTTP2.A}
 	}
 }

@@ -2,6 +2,7 @@ package model
 
 import (
 	"maps"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -51,6 +52,9 @@ type namespaceBuilder struct {
 	changedPods, changedOwners map[string]bool
 	// relabelled are label sets, before and after, of instances that changed.
 	relabelled []map[string]string
+	// renew: what the Namespace says of its ports has changed, which concerns
+	// all services and pods.
+	renew bool
 
 	// Set by index, for service.
 	byService map[string][]*discoveryv1.EndpointSlice
@@ -60,12 +64,18 @@ type namespaceBuilder struct {
 
 // change takes over one object that is new, different, or gone.
 func (b *builder) change(k source.Key) {
-	if k.Kind == source.Namespace || k.Kind == source.Deployment {
-		return // they are only looked up by key
-	}
-	n := b.namespace(k.Namespace)
 	o, exists := b.world.objects[k]
 	old, existed := b.prev.objects[k]
+	switch k.Kind {
+	case source.Deployment:
+		return // they are only looked up by key
+	case source.Namespace:
+		if annotation(o) != annotation(old) {
+			b.namespace(k.Name).renew = true
+		}
+		return
+	}
+	n := b.namespace(k.Namespace)
 	switch k.Kind {
 	case source.Service:
 		n.dirty[k.Name] = true
@@ -139,6 +149,16 @@ func (n *namespaceBuilder) spread() {
 	}
 }
 
+// renewAll makes all pods and services anew.
+func (n *namespaceBuilder) renewAll() {
+	for name, p := range n.pods {
+		n.pods[name] = newPod(p.Object)
+	}
+	for name := range n.services {
+		n.dirty[name] = true
+	}
+}
+
 // namespace is a namespace that may be changed.
 func (b *builder) namespace(name string) *namespaceBuilder {
 	if n := b.touched[name]; n != nil {
@@ -150,6 +170,7 @@ func (b *builder) namespace(name string) *namespaceBuilder {
 		dirty:     map[string]bool{}, changedPods: map[string]bool{}, changedOwners: map[string]bool{},
 	}
 	if old != nil {
+		n.opaque = old.opaque
 		n.services, n.pods = maps.Clone(old.services), maps.Clone(old.pods)
 		n.slices, n.workloads = maps.Clone(old.slices), maps.Clone(old.workloads)
 	} else {
@@ -164,17 +185,23 @@ func (b *builder) namespace(name string) *namespaceBuilder {
 func (b *builder) finish() {
 	ipsChanged := false
 	for name, n := range b.touched {
+		n.opaque = declare(b.world.objects[source.Key{Kind: source.Namespace, Name: name}], n.opaque)
+		if n.renew {
+			n.renewAll()
+		}
 		n.spread()
 		n.index()
 		for svc := range n.dirty {
 			k := source.Key{Kind: source.Service, Namespace: name, Name: svc}
 			o, exists := b.world.objects[k]
+			old := n.services[svc]
 			delete(n.services, svc)
 			if exists {
-				n.services[svc] = n.service(o)
+				n.services[svc] = n.service(o, old)
 			}
 			ipsChanged = ipsChanged || b.prev.objects[k] != o
 		}
+		n.selecting = sync.OnceValue(n.selectors)
 		if len(n.services)+len(n.pods)+len(n.slices)+len(n.workloads) == 0 {
 			delete(b.world.namespaces, name)
 			continue

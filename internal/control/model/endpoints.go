@@ -35,6 +35,8 @@ func newPod(o source.Object) *Pod {
 		Object: o, Spec: spec,
 		Owner: ownerOf(spec),
 		App:   spec.Annotations[AppAddressAnnotation],
+
+		opaque: declare(o, declaredPorts{}),
 	}
 	p.PortMap = parsePortMap(spec.Annotations[PortMapAnnotation])
 	if spec.Status.Phase == corev1.PodRunning && spec.Status.PodIP != "" && spec.DeletionTimestamp == nil {
@@ -180,23 +182,26 @@ func (n *namespaceBuilder) index() {
 	}
 }
 
-// service computes a Service's ports and endpoints.
-func (n *namespaceBuilder) service(o source.Object) *Service {
+// service computes a Service's ports and endpoints. old is what it was, or nil.
+func (n *namespaceBuilder) service(o source.Object, old *Service) *Service {
 	spec := o.Value.(*corev1.Service)
 	s := &Service{Name: Name{o.Namespace, o.Name}, Object: o, Spec: spec}
+	if old == nil {
+		old = &Service{}
+	}
+	s.opaque = declare(o, old.opaque)
 	for i := range n.podLabels.Matches(spec.Spec.Selector) {
 		s.Selects = append(s.Selects, n.podList[i])
 	}
 	slices.SortFunc(s.Selects, func(a, b *Pod) int { return compareNames(a.Name, b.Name) })
 	fromSlices := n.byService[o.Name]
-	for _, sp := range spec.Spec.Ports {
+	for i := range spec.Spec.Ports {
+		sp := &spec.Spec.Ports[i]
 		if sp.Protocol != "" && sp.Protocol != corev1.ProtocolTCP || sp.Port < 1 || sp.Port > 65535 {
 			continue
 		}
 		p := Port{Name: sp.Name, Number: uint16(sp.Port), Target: sp.TargetPort}
-		if sp.AppProtocol != nil {
-			p.AppProtocol = *sp.AppProtocol
-		}
+		p.Protocol = n.servicePort(s, sp, i)
 		if len(fromSlices) > 0 {
 			n.sliceEndpoints(&p, fromSlices)
 		} else {

@@ -36,6 +36,10 @@ type Namespace struct {
 	pods      map[string]*Pod
 	slices    map[string]*source.Object // EndpointSlices by name
 	workloads map[string]*source.Object
+	opaque    declaredPorts // of the Namespace's own annotation
+
+	// selecting are the services that select each pod; see SelectedBy.
+	selecting func() map[string][]*Service
 }
 
 // Name of something in a namespace.
@@ -53,14 +57,17 @@ type Service struct {
 	Ports []Port
 	// Selects are the Pods that the selector matches, ready or not, by name.
 	Selects []*Pod
+
+	opaque declaredPorts // of its own annotation
 }
 
 // Port is one port of a Service.
 type Port struct {
-	Name        string
-	Number      uint16
-	AppProtocol string
-	Target      intstr.IntOrString
+	Name   string
+	Number uint16
+	// Protocol is what callers speak to the port.
+	Protocol PortProtocol
+	Target   intstr.IntOrString
 	// Endpoints that are ready, by address.
 	Endpoints []Endpoint
 	// NotReady counts endpoints that exist and get no traffic.
@@ -106,6 +113,8 @@ type Pod struct {
 	App string
 	// PortMap is by container port, for machines with one address only.
 	PortMap map[uint16]MappedPort
+
+	opaque declaredPorts // of its own annotation
 }
 
 // MappedPort says on which ports an instance's sidecar and its program listen
@@ -191,13 +200,20 @@ func (w *World) SelectedBy(p *Pod) []*Service {
 	if n == nil {
 		return nil
 	}
-	var out []*Service
+	return n.selecting()[p.Name.Name]
+}
+
+// selectors finds the services that select each pod, by name.
+func (n *Namespace) selectors() map[string][]*Service {
+	out := map[string][]*Service{}
 	for _, s := range n.services {
-		if selects(s.Spec.Spec.Selector, p.Spec.Labels) {
-			out = append(out, s)
+		for _, p := range s.Selects {
+			out[p.Name.Name] = append(out[p.Name.Name], s)
 		}
 	}
-	slices.SortFunc(out, func(a, b *Service) int { return compareNames(a.Name, b.Name) })
+	for _, list := range out {
+		slices.SortFunc(list, func(a, b *Service) int { return compareNames(a.Name, b.Name) })
+	}
 	return out
 }
 

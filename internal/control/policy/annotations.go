@@ -301,8 +301,13 @@ func (r *reader) noEffect(reason, mend string, names ...string) {
 }
 
 func (r *reader) origin(name string) Origin {
-	o := Origin{Object: r.object.String(), Field: source.AnnotationPath(name)}
-	if from := r.object.Origin; from != nil {
+	return originOf(r.object, source.AnnotationPath(name))
+}
+
+// originOf is a field of an object, and where it was written.
+func originOf(object source.Object, field string) Origin {
+	o := Origin{Object: object.String(), Field: field}
+	if from := object.Origin; from != nil {
 		o.Where = from.Source
 		switch file, line, who := from.Place(o.Field); {
 		case who != "":

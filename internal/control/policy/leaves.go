@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"text/tabwriter"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
 )
 
 // Leaf is one setting as people read it.
@@ -18,6 +20,7 @@ type Leaf struct {
 // Leaves are all settings in a fixed order.
 func (e *Effective) Leaves() []Leaf {
 	out := []Leaf{
+		leaf("protocol", e.Protocol, model.Protocol.String),
 		leaf("balancer", e.Balancer, func(b Balancer) string { return string(b) }),
 		leaf("connectTimeout", e.ConnectTimeout, text),
 		leaf("failFast", e.FailFast, text),

@@ -2,13 +2,18 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
 )
 
 // LinkerdJSON is a value whose JSON is what `linkerd diagnostics policy -o json`
 // prints: that of linkerd2-proxy-api's OutboundPolicy, where what is zero is left
-// out. The accrual is at .protocol.Kind.Detect.http1.failure_accrual and at
-// the same place of http2, and absent when there is none.
+// out. The accrual of a port whose protocol is detected is at
+// .protocol.Kind.Detect.http1.failure_accrual and at the same place of http2, and
+// absent when there is none; a port whose protocol is declared has Http1, Http2
+// or Opaque in place of Detect.
 //
 // It has the parts that mean something here: the default route, which leads to
 // the service's own balancer, and the accrual.
@@ -29,20 +34,30 @@ func LinkerdJSON(e *Effective) any {
 		}
 		return h
 	}
-	return object{
-		"metadata": linkerdMetadata(e),
-		"protocol": object{"Kind": object{"Detect": object{
-			"timeout": linkerdDuration(10 * time.Second),
-			"opaque": object{"routes": []object{{
-				"metadata": object{"Kind": object{"Default": "opaque"}},
-				"rules": []object{{"backends": object{"Kind": object{"FirstAvailable": object{
-					"backends": []object{{"backend": linkerdBackend(e)}},
-				}}}}},
-			}}},
-			"http1": http(),
-			"http2": http(),
-		}}},
+	opaque := object{"routes": []object{{
+		"metadata": object{"Kind": object{"Default": "opaque"}},
+		"rules": []object{{"backends": object{"Kind": object{"FirstAvailable": object{
+			"backends": []object{{"backend": linkerdBackend(e)}},
+		}}}}},
+	}}}
+	var kind object
+	protocol := e.Protocol.Value
+	if strings.HasSuffix(e.Protocol.Origin.Field, ".name") {
+		protocol = model.Detect // Linkerd does not read the names of ports
 	}
+	switch protocol {
+	case model.TCP, model.TLS:
+		kind = object{"Opaque": opaque}
+	case model.HTTP1:
+		kind = object{"Http1": http()}
+	case model.HTTP2:
+		kind = object{"Http2": http()}
+	default:
+		kind = object{"Detect": object{
+			"timeout": linkerdDuration(10 * time.Second), "opaque": opaque, "http1": http(), "http2": http(),
+		}}
+	}
+	return object{"metadata": linkerdMetadata(e), "protocol": object{"Kind": kind}}
 }
 
 type object = map[string]any

@@ -88,8 +88,10 @@ type Effective struct {
 	Service   string `json:"service"`
 	Port      uint16 `json:"port"`
 
-	Balancer       Value[Balancer]      `json:"balancer"`
-	ConnectTimeout Value[time.Duration] `json:"connectTimeout"`
+	// Protocol is what callers speak to the port.
+	Protocol       Value[model.Protocol] `json:"protocol"`
+	Balancer       Value[Balancer]       `json:"balancer"`
+	ConnectTimeout Value[time.Duration]  `json:"connectTimeout"`
 	// FailFast is how long a request waits when every endpoint is open.
 	FailFast Value[time.Duration] `json:"failFast"`
 	// MaxWaiting is how many requests may wait at a time.
@@ -204,6 +206,7 @@ func (t *Table) Effective(client string, service model.Name, port uint16) (*Effe
 	unlimited := Value[uint32]{Unlimited, Origin{Default: "Recloser: no limit"}}
 	return &Effective{
 		Client: client, Namespace: service.Namespace, Service: service.Name, Port: port,
+		Protocol:       protocol(s.Port(port)),
 		Balancer:       p.balancer,
 		ConnectTimeout: Value[time.Duration]{time.Second, Origin{Default: "Linkerd"}},
 		FailFast:       p.failFast,

@@ -8,7 +8,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -28,9 +27,6 @@ const (
 	// WorkloadMetadata of an endpoint: namespace, pod, workload, workload_kind.
 	WorkloadMetadata = "recloser.workload"
 )
-
-// httpOptions is the key under which Envoy finds a cluster's HTTP options.
-const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 func cluster(v View, k Key) Result {
 	if port, ok := parseInbound(k.Name); ok {
@@ -66,9 +62,7 @@ func cluster(v View, k Key) Result {
 			TypedFilterMetadata: map[string]*anypb.Any{BreakerMetadata: toAny(Breaker(e))},
 		},
 	}
-	if s := v.World.Service(service.Namespace, service.Name); http2(s.Port(port).AppProtocol) {
-		c.TypedExtensionProtocolOptions = http2Options()
-	}
+	c.TypedExtensionProtocolOptions = protocolOptions(e.Protocol.Value)
 	r.Resources = one(k.Name, c)
 	return r
 }
@@ -137,26 +131,6 @@ func jitter(b *policy.Breaker) time.Duration {
 	return time.Duration(min(float64(b.MinPenalty.Value)*b.Jitter.Value, float64(b.MaxPenalty.Value)))
 }
 
-func http2(appProtocol string) bool {
-	switch appProtocol {
-	case "kubernetes.io/h2c", "grpc", "http2":
-		return true
-	}
-	return false
-}
-
-func http2Options() map[string]*anypb.Any {
-	return map[string]*anypb.Any{httpOptions: toAny(&httpv3.HttpProtocolOptions{
-		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{
-			ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
-				ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
-				},
-			},
-		},
-	})}
-}
-
 // inboundCluster leads to the program behind the sidecar.
 func inboundCluster(v View, k Key, public uint16) Result {
 	r := Result{Deps: []Dep{{Kind: OnPod, Name: k.Node.Pod}}}
@@ -179,6 +153,8 @@ func inboundCluster(v View, k Key, public uint16) Result {
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(time.Second),
 		CircuitBreakers:      circuitBreakers(noLimits()),
+
+		TypedExtensionProtocolOptions: protocolOptions(v.World.InstancePort(p, port).Protocol),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
 			ClusterName: k.Name,
 			Endpoints:   []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{lbEndpoint(address, nil)}}},

@@ -7,9 +7,7 @@ import (
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -20,12 +18,6 @@ import (
 // DefaultOutbound is where a sidecar listens for the calls of its program.
 const DefaultOutbound = "127.0.0.1:4140"
 
-// Names that Envoy gives to its filters.
-const (
-	hcmName    = "envoy.filters.network.http_connection_manager"
-	routerName = "envoy.filters.http.router"
-)
-
 // listeners are all listeners of a node, or the one that is named.
 func listeners(v View, k Key) Result {
 	r := Result{Deps: []Dep{{Kind: OnPod, Name: k.Node.Pod}}}
@@ -34,9 +26,8 @@ func listeners(v View, k Key) Result {
 		ports := p.ContainerPorts()
 		if len(ports) == 0 {
 			ports = v.World.TargetPorts(p)
-			r.Deps = append(r.Deps, Dep{Kind: OnSelection, Name: model.Name{Namespace: p.Namespace}})
 		}
-		out = append(out, inboundListeners(p, ports)...)
+		out = append(out, inboundListeners(v, p, ports)...)
 	}
 	for _, p := range parsePublish(k.Node.Publish) {
 		res, deps := p.listener(v, k.Node.Pod.Namespace)
@@ -51,22 +42,28 @@ func listeners(v View, k Key) Result {
 	return r
 }
 
+// outboundListener is where a program's calls come in, whatever they speak:
+// HTTP is routed by its authority, and what is not HTTP by name or address
+// through the same virtual hosts, which is why it has no chain of its own.
 func outboundListener(n Node) Resource {
 	address := n.Outbound
 	if address == "" {
 		address = DefaultOutbound
 	}
-	return listener(OutboundListener, address, corev3.TrafficDirection_OUTBOUND, &hcmv3.HttpConnectionManager{
+	l := newListener(OutboundListener, address, corev3.TrafficDirection_OUTBOUND)
+	l.inspect()
+	l.http(&hcmv3.HttpConnectionManager{
 		StatPrefix: OutboundListener,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 			RouteConfigName: OutboundListener, ConfigSource: ads(),
 		}},
 	})
+	return l.resource()
 }
 
 // inboundListeners stand before the program of an instance. Where no sidecar
 // stands between (no address of the program is known) there is none.
-func inboundListeners(p *model.Pod, ports []uint16) []Resource {
+func inboundListeners(v View, p *model.Pod, ports []uint16) []Resource {
 	ip := p.Spec.Status.PodIP
 	if ip == "" {
 		return nil
@@ -77,13 +74,12 @@ func inboundListeners(p *model.Pod, ports []uint16) []Resource {
 			continue
 		}
 		public := p.Public(port)
-		cluster := InboundCluster(public)
-		host := &routev3.VirtualHost{
-			Name: InboundListener(public), Domains: []string{"*"},
-			Routes: []*routev3.Route{route("default", cluster)},
-		}
-		out = append(out, listener(InboundListener(public), net.JoinHostPort(ip, strconv.Itoa(int(public))),
-			corev3.TrafficDirection_INBOUND, inlineRoutes(InboundListener(public), host)))
+		name, cluster := InboundListener(public), InboundCluster(public)
+		l := newListener(name, net.JoinHostPort(ip, strconv.Itoa(int(public))), corev3.TrafficDirection_INBOUND)
+		l.serve(v.World.InstancePort(p, port).Protocol, cluster, inlineRoutes(name, &routev3.VirtualHost{
+			Name: name, Domains: []string{"*"}, Routes: []*routev3.Route{route("default", cluster)},
+		}))
+		out = append(out, l.resource())
 	}
 	return out
 }
@@ -106,41 +102,30 @@ func parsePublish(s string) []published {
 	return out
 }
 
+// listener serves one service by the protocol of its port. While there is no
+// such service it answers HTTP with 404.
 func (p published) listener(v View, namespace string) (Resource, []Dep) {
-	routes, _, deps := routesFor(v, p.authority, namespace)
+	service, port, deps := resolve(v, p.authority, namespace)
 	name := "publish|" + p.address
-	var hosts []*routev3.VirtualHost
-	if routes != nil {
-		hosts = append(hosts, &routev3.VirtualHost{Name: p.authority, Domains: []string{"*"}, Routes: routes})
+	l := newListener(name, p.address, corev3.TrafficDirection_OUTBOUND)
+	if service == nil {
+		l.http(inlineRoutes(name))
+		return l.resource(), deps
 	}
-	return listener(name, p.address, corev3.TrafficDirection_OUTBOUND, inlineRoutes(name, hosts...)), deps
+	cluster := ClusterName(service.Name, port.Number)
+	l.serve(port.Protocol.Protocol, cluster, inlineRoutes(name, &routev3.VirtualHost{
+		Name: p.authority, Domains: []string{"*"}, Routes: []*routev3.Route{route("default", cluster)},
+	}))
+	return l.resource(), deps
 }
 
 func inlineRoutes(name string, hosts ...*routev3.VirtualHost) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
-		StatPrefix: strings.ReplaceAll(name, "|", "_"),
+		StatPrefix: statPrefix(name),
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{
 			RouteConfig: &routev3.RouteConfiguration{Name: name, VirtualHosts: hosts},
 		},
 	}
-}
-
-// listener makes a listener with one connection manager, which gets the router
-// filter that Envoy needs.
-func listener(name, address string, d corev3.TrafficDirection, m *hcmv3.HttpConnectionManager) Resource {
-	m.HttpFilters = []*hcmv3.HttpFilter{{
-		Name:       routerName,
-		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: toAny(&routerv3.Router{})},
-	}}
-	return Resource{Name: name, Message: &listenerv3.Listener{
-		Name: name, Address: socketAddress(address), TrafficDirection: d,
-		FilterChains: []*listenerv3.FilterChain{{
-			Filters: []*listenerv3.Filter{{
-				Name:       hcmName,
-				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: toAny(m)},
-			}},
-		}},
-	}}
 }
 
 func socketAddress(hostPort string) *corev3.Address {

@@ -35,22 +35,29 @@ func virtualHost(v View, k Key) Result {
 // routesFor are the routes for an authority, nil when it is no port of a
 // service, with the name of the host that they belong to.
 func routesFor(v View, authority, client string) ([]*routev3.Route, string, []Dep) {
+	s, p, deps := resolve(v, authority, client)
+	if s == nil {
+		return nil, "", deps
+	}
+	return []*routev3.Route{route("default", ClusterName(s.Name, p.Number))}, hostPort(s.Host(), p.Number), deps
+}
+
+// resolve is the port of a service that an authority means, nil when there is
+// none.
+func resolve(v View, authority, client string) (*model.Service, *model.Port, []Dep) {
 	a, ok := model.ParseAuthority(authority, client)
 	if !ok {
-		return nil, "", nil
+		return nil, nil, nil
 	}
 	deps := []Dep{{Kind: OnService, Name: a.Service}}
 	if a.IP != "" {
 		deps = []Dep{{Kind: OnIP, IP: a.IP}}
 	}
 	s, p := v.World.Resolve(a)
-	if s == nil {
-		return nil, "", deps
-	}
-	if a.IP != "" {
+	if s != nil && a.IP != "" {
 		deps = append(deps, Dep{Kind: OnService, Name: s.Name})
 	}
-	return []*routev3.Route{route("default", ClusterName(s.Name, p.Number))}, hostPort(s.Host(), p.Number), deps
+	return s, p, deps
 }
 
 // route sends everything to a cluster, without a timeout: Envoy's own default

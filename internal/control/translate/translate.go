@@ -11,6 +11,8 @@
 package translate
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
@@ -92,10 +94,9 @@ const (
 	OnEndpoints
 	// OnIP: which service has a cluster IP.
 	OnIP
-	// OnPod: one instance.
+	// OnPod: one instance, and the services that lead to it without their
+	// endpoints.
 	OnPod
-	// OnSelection: any service of a namespace (Name.Namespace).
-	OnSelection
 )
 
 // Resource is one xDS resource.
@@ -146,16 +147,20 @@ func Deps(old, new View) []Dep {
 	for _, n := range changes.Services {
 		add(Dep{Kind: OnEndpoints, Name: n})
 		a, b := old.World.Service(n.Namespace, n.Name), new.World.Service(n.Namespace, n.Name)
-		if a != nil && b != nil && a.Object == b.Object {
+		same := a != nil && b != nil && a.Object == b.Object
+		if same && sameProtocols(a, b) {
 			continue
 		}
 		add(Dep{Kind: OnService, Name: n})
-		if a == nil || b == nil || a.Spec != b.Spec {
-			add(Dep{Kind: OnSelection, Name: model.Name{Namespace: n.Namespace}})
-		}
 		for _, s := range []*model.Service{a, b} {
-			if s != nil {
-				for _, ip := range s.ClusterIPs() {
+			if s == nil {
+				continue
+			}
+			for _, p := range s.Selects {
+				add(Dep{Kind: OnPod, Name: p.Name})
+			}
+			for _, ip := range s.ClusterIPs() {
+				if !same {
 					add(Dep{Kind: OnIP, IP: ip})
 				}
 			}
@@ -165,6 +170,14 @@ func Deps(old, new View) []Dep {
 		add(Dep{Kind: OnPod, Name: n})
 	}
 	return out
+}
+
+// sameProtocols compares what is spoken on the ports of two states of one
+// Service object: instances and the namespace have a say in it.
+func sameProtocols(a, b *model.Service) bool {
+	return slices.EqualFunc(a.Ports, b.Ports, func(a, b model.Port) bool {
+		return a.Protocol.Protocol == b.Protocol.Protocol
+	})
 }
 
 func one(name string, m proto.Message) []Resource { return []Resource{{Name: name, Message: m}} }
