@@ -21,6 +21,7 @@ LINT    := $(PURE) $(GO) tool -modfile=tools/go.mod golangci-lint
 RACE    ?= $(shell command -v "$$($(GO) env CC)" >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 3s
 PKGS    ?= ./...
+SUITES  ?= ./...
 
 .PHONY: build
 build: ## bin/recloser and bin/recloser-proxy
@@ -30,6 +31,13 @@ build: ## bin/recloser and bin/recloser-proxy
 test: ## all tests (PKGS=./breaker/... for some)
 	@[ -n "$(RACE)" ] || echo "make test: no C compiler here, so the tests run without the race detector"
 	$(if $(RACE),CGO_ENABLED=1) $(GO) test $(RACE) $(PKGS)
+	$(if $(filter ./...,$(PKGS)),@$(MAKE) suites)
+
+# The suites look at the programs from outside, so the Go command cannot know
+# when a result of theirs is out of date. One at a time: they measure.
+.PHONY: suites
+suites: build ## independent suites against the real proxy (SUITES=./soak SOAK=10m)
+	cd test && RECLOSER_PROXY="$(CURDIR)/bin/recloser-proxy" $(PURE) $(GO) test -count=1 -p 1 -timeout 30m $(SUITES)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (3s) each
