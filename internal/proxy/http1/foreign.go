@@ -49,6 +49,10 @@ func ValidPath(b []byte) bool {
 	}
 }
 
+// ValidTrailer tells whether a ChunkReader takes a field of this name, which is
+// a token, in a trailer section.
+func ValidTrailer(name []byte) bool { return trailerAllowed(name) == nil }
+
 // EqualFold compares a name or token with lower, which must be in lower case.
 func EqualFold(b []byte, lower string) bool { return equalFold(b, lower) }
 

@@ -74,6 +74,14 @@ func parse(t *testing.T, r *Request, head string) {
 	}
 }
 
+func TestValidTrailer(t *testing.T) {
+	for name, want := range map[string]bool{"grpc-status": true, "X": true, "Content-Length": false, "content-md5": false, "Host": false, "set-cookie": false} {
+		if got := ValidTrailer([]byte(name)); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestStatusText(t *testing.T) {
 	for status := 100; status < 600; status++ {
 		want := http.StatusText(status)
