@@ -35,9 +35,10 @@ var (
 	// portName is RFC 6335 section 5.1 as Kubernetes reads it (IANA_SVC_NAME).
 	portName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$`)
 	envName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+	// appProtocol is Kubernetes' syntax of labels: a name, or a domain, a slash,
+	// and a name.
+	appProtocol = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$`)
 )
-
-var appProtocols = []string{"", "http", "http2", "kubernetes.io/h2c", "grpc", "tcp"}
 
 // Validate reports everything that is wrong with the Workload, joined; each
 // part is a *FieldError. The object's name and namespace are checked where
@@ -113,8 +114,8 @@ func (v *validation) ports(s *WorkloadSpec) {
 			v.add(field+".name", p.Name, "must be different from the other names")
 		}
 		names[p.Name] = true
-		if !contains(appProtocols, p.AppProtocol) {
-			v.add(field+".appProtocol", p.AppProtocol, "must be one of "+strings.Join(appProtocols[1:], ", "))
+		if p.AppProtocol != "" && !appProtocol.MatchString(p.AppProtocol) {
+			v.add(field+".appProtocol", p.AppProtocol, "must be a name such as http or grpc, or DOMAIN/NAME such as kubernetes.io/h2c")
 		}
 	}
 }

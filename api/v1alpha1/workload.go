@@ -81,8 +81,9 @@ type Port struct {
 	// Port is the number that callers and the Service's targetPort use, 1 to
 	// 65535. The program is told by environment where it listens in fact.
 	Port int32 `json:"port"`
-	// AppProtocol is as in a Service: "http" (default), "http2",
-	// "kubernetes.io/h2c", "grpc", "tcp".
+	// AppProtocol is as in a Service: "http", "http2", "kubernetes.io/h2c",
+	// "grpc", "tcp", "redis" … It counts where the Service says nothing itself.
+	// Default: what callers speak is seen from what they say first.
 	AppProtocol string `json:"appProtocol,omitempty"`
 }
 

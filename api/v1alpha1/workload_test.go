@@ -44,7 +44,7 @@ func TestValidate(t *testing.T) {
 		`{command: [a], ports: [{name: A, port: 1}]}`:                                                 {"spec.ports[0].name"},
 		`{command: [a], ports: [{name: "1", port: 1}]}`:                                               {"spec.ports[0].name"},
 		`{command: [a], ports: [{name: a--b, port: 1}]}`:                                              {"spec.ports[0].name"},
-		`{command: [a], ports: [{port: 1, appProtocol: smtp}]}`:                                       {"spec.ports[0].appProtocol"},
+		`{command: [a], ports: [{port: 1, appProtocol: s mtp}]}`:                                      {"spec.ports[0].appProtocol"},
 		`{addresses: [10.0.0.1]}`:                                                                     {"spec.ports"},
 		`{addresses: [example.com], ports: [{port: 1}]}`:                                              {"spec.addresses[0]"},
 		`{addresses: ["0.0.0.0", "224.0.0.1:1"], ports: [{port: 1}]}`:                                 {"spec.addresses[0]", "spec.addresses[1]"},

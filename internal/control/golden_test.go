@@ -3,6 +3,7 @@ package control_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -11,9 +12,14 @@ import (
 	"strings"
 	"testing"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
 	"sigs.k8s.io/yaml"
 
 	"github.com/reclosermesh/recloser/internal/control"
@@ -83,6 +89,9 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 			fmt.Fprintln(w, "(none)")
 		}
 		for _, res := range r.Resources {
+			if err := validate(res.Message); err != nil {
+				t.Errorf("%s: Envoy would refuse it: %v", res.Name, err)
+			}
 			raw, err := protojson.Marshal(res.Message)
 			must(t, err)
 			y, err := yaml.JSONToYAML(raw)
@@ -125,8 +134,14 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		}
 		must(t, json.Indent(w, accruals[0], "", "  "))
 		w.WriteByte('\n')
+	case "protocols":
+		protocols(t, w, off, model.Name{Namespace: ask[1], Name: ask[2]})
 	case "listeners":
-		resources(translate.KeyFor(translate.ListenerType, "*", node(ask[1])))
+		n := node(ask[1])
+		if len(ask) > 2 {
+			n.Publish = ask[2]
+		}
+		resources(translate.KeyFor(translate.ListenerType, "*", n))
 	case "host":
 		resources(translate.KeyFor(translate.HostType, ask[2], node("x."+ask[1])))
 	case "cluster":
@@ -164,5 +179,68 @@ func linkerdKind(t *testing.T, raw []byte) (kind string, accruals []json.RawMess
 		return "Http2", []json.RawMessage{k.Http2.A}
 	default:
 		return "Detect", []json.RawMessage{k.Detect.HTTP1.A, k.Detect.HTTP2.A}
+	}
+}
+
+// protocols shows what is spoken on each port of a service.
+func protocols(t *testing.T, w *bytes.Buffer, off *control.Offline, service model.Name) {
+	t.Helper()
+	s := off.World.Service(service.Namespace, service.Name)
+	for i := range s.Ports {
+		e, err := off.Policy.Effective(service.Namespace, service, s.Ports[i].Number)
+		must(t, err)
+		fmt.Fprintf(w, "%d: %s, %s\n", s.Ports[i].Number, e.Protocol.Value, e.Protocol.Origin)
+	}
+}
+
+// validate applies the rules that Envoy's protos carry, also inside of what is
+// packed into an Any, which ValidateAll leaves out.
+func validate(m proto.Message) error {
+	if a, ok := m.(*anypb.Any); ok {
+		inner, err := a.UnmarshalNew()
+		if err != nil {
+			return err
+		}
+		return validate(inner)
+	}
+	var errs []error
+	if v, ok := m.(interface{ ValidateAll() error }); ok {
+		errs = append(errs, v.ValidateAll())
+	}
+	visit := func(v protoreflect.Value) {
+		errs = append(errs, validate(v.Message().Interface()))
+	}
+	m.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsMap() && f.MapValue().Message() != nil:
+			v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+				visit(v)
+				return true
+			})
+		case f.IsMap() || f.Message() == nil:
+		case f.IsList():
+			for i := range v.List().Len() {
+				visit(v.List().Get(i))
+			}
+		default:
+			visit(v)
+		}
+		return true
+	})
+	return errors.Join(errs...)
+}
+
+// TestValidateLooksInside holds the check above to what it is for.
+func TestValidateLooksInside(t *testing.T) {
+	wrong, err := anypb.New(&tcpv3.TcpProxy{}) // without stat_prefix and cluster
+	must(t, err)
+	l := &listenerv3.Listener{DefaultFilterChain: &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{
+		Name: "tcp", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: wrong},
+	}}}}
+	if err := l.ValidateAll(); err != nil {
+		t.Fatalf("the outside is right: %v", err)
+	}
+	if validate(l) == nil {
+		t.Error("a wrong filter inside of a listener is not seen")
 	}
 }

@@ -45,6 +45,11 @@ func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.F
 			out = append(out, policy.CheckAnnotations(o)...)
 		}
 	}
+	for _, p := range w.Pods() {
+		if len(p.Spec.OwnerReferences) == 0 { // else the finding is its owner's
+			out = append(out, policy.CheckAnnotations(p.Object)...)
+		}
+	}
 	return lint.Sort(append(out, lint.Check(w)...))
 }
 

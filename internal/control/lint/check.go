@@ -14,9 +14,13 @@ import (
 // Check looks at what objects mean together.
 func Check(w *model.World) []Finding {
 	templates := templatesOf(w)
+	said := targets{}
 	var out []Finding
 	for _, s := range w.Services() {
-		out = append(out, checkService(s, templates[s.Namespace])...)
+		out = append(out, checkService(s, templates[s.Namespace], said)...)
+	}
+	for _, o := range w.Objects(source.Workload) {
+		checkWorkload(o, adderFor(o, &out))
 	}
 	return out
 }
@@ -74,33 +78,27 @@ func portNames(containers []corev1.Container) []string {
 	return out
 }
 
-func checkService(s *model.Service, in *templates) []Finding {
+func checkService(s *model.Service, in *templates, said targets) []Finding {
 	if in == nil {
 		in = &templates{}
 	}
 	var out []Finding
-	add := func(sev source.Severity, code, field, value, allowed, reason, mend string) {
-		f := Finding{
-			Code: code, Severity: sev, Object: s.Object.String(), Field: field, Value: value,
-			Allowed: allowed, Reason: reason, Mend: mend,
-		}
-		if o := s.Object.Origin; o != nil {
-			f.File, f.Line = o.File, o.LineOf(field)
-		}
-		out = append(out, f)
-	}
+	add := adderFor(s.Object, &out)
 	spec := &s.Spec.Spec
 	if spec.Type == corev1.ServiceTypeExternalName {
 		add(Warning, "not-supported", "spec.type", string(spec.Type), "", "a Service of this type has no endpoints here", "")
 		return out
 	}
 	checkPorts(spec, add)
+	checkProtocols(s, add)
+	checkOpaquePorts(s, add)
 	if len(spec.Selector) == 0 {
 		return out // its EndpointSlices are written by somebody
 	}
 	var chosen []template
 	for i := range in.index.Matches(spec.Selector) {
 		chosen = append(chosen, in.list[i])
+		said.check(s, i, add)
 	}
 	if len(chosen) == 0 {
 		if !hasEndpoints(s) {
@@ -114,6 +112,20 @@ func checkService(s *model.Service, in *templates) []Finding {
 }
 
 type adder func(sev source.Severity, code, field, value, allowed, reason, mend string)
+
+// adderFor adds findings about an object to a list.
+func adderFor(o source.Object, to *[]Finding) adder {
+	return func(sev source.Severity, code, field, value, allowed, reason, mend string) {
+		f := Finding{
+			Code: code, Severity: sev, Object: o.String(), Field: field, Value: value,
+			Allowed: allowed, Reason: reason, Mend: mend,
+		}
+		if o.Origin != nil {
+			f.File, f.Line = o.Origin.File, o.Origin.LineOf(field)
+		}
+		*to = append(*to, f)
+	}
+}
 
 func checkPorts(spec *corev1.ServiceSpec, add adder) {
 	if len(spec.Ports) == 0 && spec.ClusterIP != corev1.ClusterIPNone {

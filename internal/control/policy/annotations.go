@@ -5,6 +5,9 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+
+	"github.com/reclosermesh/recloser/api/v1alpha1"
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
@@ -83,6 +86,7 @@ const (
 type reader struct {
 	object   source.Object
 	values   map[string]string
+	prefix   string // of the metadata's field path: "spec.template." for a template's
 	findings []lint.Finding
 	failed   bool // since it was last set to false
 }
@@ -95,14 +99,15 @@ func parseService(o source.Object, old *servicePolicy) *servicePolicy {
 	p.balancer = keep(r, r.balancer(), old, func(p *servicePolicy) Value[Balancer] { return p.balancer })
 	p.failFast = keep(r, duration(r, failFast, DefaultFailFast, "Linkerd"), old, func(p *servicePolicy) Value[time.Duration] { return p.failFast })
 	p.maxWaiting = keep(r, count(r, maxWaiting, DefaultMaxWaiting, "Linkerd"), old, func(p *servicePolicy) Value[uint32] { return p.maxWaiting })
+	r.portLists()
 	r.strangers()
 	p.findings = r.findings
 	return p
 }
 
 // CheckAnnotations is what is wrong with the annotations of one object by
-// itself. On objects other than Services they are only looked at for being in
-// the wrong place.
+// itself. On objects other than Services those of Services are only looked at
+// for being in the wrong place.
 func CheckAnnotations(o source.Object) []lint.Finding {
 	if o.Kind == source.Service {
 		return parseService(o, nil).findings
@@ -112,6 +117,14 @@ func CheckAnnotations(o source.Object) []lint.Finding {
 		if _, ok := r.values[name]; ok {
 			r.find(name, lint.Warning, "wrong-object", "this is read from Services only", "", "move it to the Service")
 		}
+	}
+	switch v := o.Value.(type) {
+	case *appsv1.Deployment:
+		r.onTemplate(v.Spec.Template.Annotations)
+	case *v1alpha1.Workload:
+		r.onTemplate(v.Spec.Template.Metadata.Annotations)
+	default:
+		r.portLists()
 	}
 	return r.findings
 }
@@ -326,7 +339,7 @@ func (r *reader) bad(name, code, reason, allowed, mend string) {
 
 func (r *reader) find(name string, s source.Severity, code, reason, allowed, mend string) {
 	f := lint.Finding{
-		Code: code, Severity: s, Object: r.object.String(), Field: source.AnnotationPath(name),
+		Code: code, Severity: s, Object: r.object.String(), Field: r.prefix + source.AnnotationPath(name),
 		Value: r.values[name], Allowed: allowed, Reason: reason, Mend: mend,
 	}
 	f.File, f.Line, _ = r.object.Origin.Place(f.Field)

@@ -1,6 +1,15 @@
 package policy
 
-import "github.com/reclosermesh/recloser/internal/control/model"
+import (
+	"github.com/reclosermesh/recloser/internal/control/lint"
+	"github.com/reclosermesh/recloser/internal/control/model"
+)
+
+// Linkerd's annotations that keep ports away from its proxy.
+const (
+	skipInbound  = "config.linkerd.io/skip-inbound-ports"
+	skipOutbound = "config.linkerd.io/skip-outbound-ports"
+)
 
 // protocol is what is spoken to a port, with what decided it.
 func protocol(p *model.Port) Value[model.Protocol] {
@@ -11,4 +20,34 @@ func protocol(p *model.Port) Value[model.Protocol] {
 	o := originOf(pp.Object, pp.Field)
 	o.Stale = pp.Stale
 	return Value[model.Protocol]{pp.Protocol, o}
+}
+
+// portLists are Linkerd's annotations with lists of ports, of a Service, an
+// instance, or a Namespace.
+func (r *reader) portLists() {
+	if value, ok := r.values[model.OpaquePortsAnnotation]; ok {
+		_, errs := model.ParsePorts(value)
+		for _, err := range errs {
+			r.find(model.OpaquePortsAnnotation, lint.Error, "bad-opaque-ports", err.Error()+"; the last good list stays, or else what is good of this one",
+				model.AllowedOpaquePorts, "")
+		}
+	}
+	for _, name := range []string{skipInbound, skipOutbound} {
+		if _, ok := r.values[name]; ok {
+			r.find(name, lint.Info, "not-applicable", "nothing is captured on this machine, so there is nothing to skip: a program calls what it wants to", "", "")
+		}
+	}
+}
+
+// onTemplate reads the annotations that instances get from a template. Those of
+// the object around it are not theirs.
+func (r *reader) onTemplate(annotations map[string]string) {
+	for _, name := range []string{model.OpaquePortsAnnotation, skipInbound, skipOutbound} {
+		if _, ok := r.values[name]; ok {
+			r.find(name, lint.Warning, "wrong-object", "this is read from the instances, which get their annotations from the template", "", "move it to spec.template.metadata.annotations")
+		}
+	}
+	t := &reader{object: r.object, values: annotations, prefix: "spec.template."}
+	t.portLists()
+	r.findings = append(r.findings, t.findings...)
 }
