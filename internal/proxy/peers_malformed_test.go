@@ -217,7 +217,7 @@ func TestAnswerBeforeTheBodyIsSent(t *testing.T) {
 	for _, framing := range []string{"Content-Length: 40000\r\n\r\nbegun", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n"} {
 		r := newRig(t, []string{up.addr}, func(s *ServerConfig, c *upstream.Config) {
 			quickly(s)
-			c.Dial = func(_ context.Context, address string) (net.Conn, error) {
+			c.Dial = func(_ context.Context, address, _ string) (net.Conn, error) {
 				conn, err := net.Dial("tcp", address)
 				<-hungUp
 				return conn, err

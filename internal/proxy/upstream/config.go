@@ -31,8 +31,11 @@ const (
 	DefaultMaxWaiting     = 10_000           // Linkerd's queue capacity
 )
 
-// Dialer opens the transport to an address: plain TCP, or TLS around it.
-type Dialer func(ctx context.Context, address string) (net.Conn, error)
+// Dialer opens the transport to an address: plain TCP, or TLS around it. alpn is
+// the application protocol to agree to: "h2", "http/1.1", or "" for whatever
+// the transport offers by itself. Plain transports ignore it; one that can
+// agree fails where an "h2" is refused.
+type Dialer func(ctx context.Context, address, alpn string) (net.Conn, error)
 
 // Config is one cluster as it shall be.
 type Config struct {
@@ -117,7 +120,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+func dialTCP(ctx context.Context, address, _ string) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", address)
 }

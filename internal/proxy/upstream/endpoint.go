@@ -104,7 +104,7 @@ func (e *Endpoint) Get(now, deadline time.Duration, careful bool, done <-chan st
 	}
 	e.open++
 	e.mu.Unlock()
-	return e.dial(deadline)
+	return e.dial(deadline, "http/1.1")
 }
 
 // GetNew is Get, never from the pool: for a request whose pooled connection
@@ -114,7 +114,7 @@ func (e *Endpoint) GetNew(deadline time.Duration) (*Conn, error) {
 	e.cluster.limits.Load().AddConnection()
 	e.open++
 	e.mu.Unlock()
-	return e.dial(deadline)
+	return e.dial(deadline, "http/1.1")
 }
 
 // queue waits for a connection. Called with mu held; returns without it.
@@ -135,7 +135,7 @@ func (e *Endpoint) queue(deadline time.Duration, done <-chan struct{}) (*Conn, e
 		if c != nil {
 			return c, nil
 		}
-		return e.dial(deadline) // a slot came free, and is ours already
+		return e.dial(deadline, "http/1.1") // a slot came free, and is ours already
 	case <-timer.C:
 		e.leaveQueue(ticket)
 		return nil, ErrPendingTimeout
@@ -164,12 +164,12 @@ func (e *Endpoint) leaveQueue(ticket chan *Conn) {
 }
 
 // dial opens the connection for a slot that is counted already.
-func (e *Endpoint) dial(deadline time.Duration) (*Conn, error) {
+func (e *Endpoint) dial(deadline time.Duration, alpn string) (*Conn, error) {
 	cfg := e.cluster.cfg.Load()
 	timeout := min(cfg.ConnectTimeout, deadline-e.cluster.opts.Clock())
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	raw, err := cfg.Dial(ctx, e.address)
+	raw, err := cfg.Dial(ctx, e.address, alpn)
 	e.dialFailed.Store(err != nil)
 	if err != nil {
 		e.slotFree()

@@ -35,7 +35,7 @@ func (e *Endpoint) Connect(deadline time.Duration) (*Conn, error) {
 	}
 	e.open++
 	e.mu.Unlock()
-	return e.dial(deadline)
+	return e.dial(deadline, "")
 }
 
 // DialResult is what a breaker hears of dialling: a success, or one of the
@@ -116,7 +116,7 @@ func (e *Endpoint) probe(ctx context.Context, p breaker.Permit) {
 	cfg := e.cluster.cfg.Load()
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	nc, err := cfg.Dial(ctx, e.address)
+	nc, err := cfg.Dial(ctx, e.address, "")
 	ended := context.Cause(ctx)
 	e.dialFailed.Store(err != nil)
 	result := DialResult(err)

@@ -20,7 +20,7 @@ type switchable struct {
 	hang  atomic.Bool // until the context ends
 }
 
-func (s *switchable) dial(ctx context.Context, _ string) (net.Conn, error) {
+func (s *switchable) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	s.dials.Add(1)
 	if s.hang.Load() {
 		<-ctx.Done()
