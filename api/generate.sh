@@ -10,3 +10,8 @@ PATH=$bin:$PATH protoc -I . \
   --go_out=. --go_opt=paths=source_relative \
   --go-grpc_out=. --go-grpc_opt=paths=source_relative \
   breaker/v1/breaker.proto report/v1/report.proto
+# The sample program bb has a protocol of its own.
+PATH=$bin:$PATH protoc -I ../internal/lab/apps/bbpb \
+  --go_out=../internal/lab/apps/bbpb --go_opt=paths=source_relative \
+  --go-grpc_out=../internal/lab/apps/bbpb --go-grpc_opt=paths=source_relative \
+  bb.proto

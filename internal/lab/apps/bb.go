@@ -119,10 +119,10 @@ func bindBBFlags(root *cobra.Command, cfg *bbConfig) {
 	f := root.PersistentFlags()
 	f.StringVar(&cfg.id, "id", "", "name of this instance in request identifiers and errors")
 	f.IntVar(&cfg.h1Port, "h1-server-port", -1, "port of the HTTP/1.1 server")
-	f.IntVar(&cfg.grpcPort, "grpc-server-port", -1, "port of the gRPC server (not built in yet)")
+	f.IntVar(&cfg.grpcPort, "grpc-server-port", -1, "port of the gRPC server")
 	f.StringSliceVar(&cfg.h1Downstreams, "h1-downstream-server", nil, "server to pass requests to, protocol://hostname:port (repeatable)")
-	f.StringSliceVar(&cfg.grpcDownstreams, "grpc-downstream-server", nil, "gRPC server to pass requests to (not built in yet)")
-	f.StringVar(&cfg.grpcProxy, "grpc-proxy", "", "proxy for gRPC requests (not built in yet)")
+	f.StringSliceVar(&cfg.grpcDownstreams, "grpc-downstream-server", nil, "gRPC server to pass requests to, hostname:port (repeatable)")
+	f.StringVar(&cfg.grpcProxy, "grpc-proxy", "", "proxy for gRPC requests, host:port (default: that of HTTP_PROXY)")
 	f.IntVar(&cfg.percentFailure, "percent-failure", 0, "share of requests to fail, in percent")
 	f.IntVar(&cfg.sleepMillis, "sleep-in-millis", 0, "time to wait before a request is handled, in ms")
 	f.IntVar(&cfg.terminateAfter, "terminate-after", 0, "end after this many requests (0: never)")
@@ -136,20 +136,18 @@ func (c *bbConfig) validate() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 
-	if c.grpcPort != -1 {
-		bad("--grpc-server-port %d: the gRPC side of bb is not built in yet; use --h1-server-port", c.grpcPort)
-	}
-	if len(c.grpcDownstreams) > 0 {
-		bad("--grpc-downstream-server %s: the gRPC side of bb is not built in yet; use --h1-downstream-server",
-			strings.Join(c.grpcDownstreams, ","))
-	}
-	if c.grpcProxy != "" {
-		bad("--grpc-proxy %s: the gRPC side of bb is not built in yet", c.grpcProxy)
-	}
 	if c.grpcPort == -1 && c.h1Port == -1 {
-		bad("--h1-server-port: %s needs a server port", c.strategy)
-	} else if c.h1Port != -1 && (c.h1Port < 1 || c.h1Port > 65535) {
+		bad("--h1-server-port, --grpc-server-port: %s needs a server port", c.strategy)
+	}
+	badPort := func(port int) bool { return port != -1 && (port < 1 || port > 65535) }
+	if badPort(c.h1Port) {
 		bad("--h1-server-port %d: allowed are 1 to 65535", c.h1Port)
+	}
+	if badPort(c.grpcPort) {
+		bad("--grpc-server-port %d: allowed are 1 to 65535", c.grpcPort)
+	}
+	if c.grpcPort != -1 && c.grpcPort == c.h1Port {
+		bad("--grpc-server-port %d: is that of the HTTP/1.1 server too", c.grpcPort)
 	}
 	if c.percentFailure < 0 || c.percentFailure > 100 {
 		bad("--percent-failure %d: allowed are 0 to 100", c.percentFailure)
@@ -169,6 +167,16 @@ func (c *bbConfig) validate() error {
 	for _, d := range c.h1Downstreams {
 		if err := checkHTTPURL(d); err != nil {
 			bad("--h1-downstream-server %q: %w", d, err)
+		}
+	}
+	for _, d := range c.grpcDownstreams {
+		if err := checkHostPort(d); err != nil {
+			bad("--grpc-downstream-server %q: %w", d, err)
+		}
+	}
+	if c.grpcProxy != "" {
+		if err := checkHostPort(c.grpcProxy); err != nil {
+			bad("--grpc-proxy %q: %w", c.grpcProxy, err)
 		}
 	}
 	return errors.Join(append(errs, c.validateStrategy())...)

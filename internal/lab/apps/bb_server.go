@@ -34,22 +34,18 @@ type bb struct {
 }
 
 // serveBB serves until ctx ends or --terminate-after is reached.
-func serveBB(ctx context.Context, cfg *bbConfig, env Env) error {
+func serveBB(ctx context.Context, cfg *bbConfig, env Env) (err error) {
 	level, _ := bbLevel(cfg.logLevel)
 	logger := slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: level}))
-	address, err := listenAddress(env.Getenv, cfg.h1Port)
+	addresses, err := bbAddresses(cfg, env)
 	if err != nil {
 		return err
 	}
-
-	timeout := cfg.downstreamTimeout
-	if cfg.strategy == bbEgress {
-		timeout = cfg.egressTimeout
+	clients, err := newBBClients(cfg, env, logger)
+	if err != nil {
+		return err
 	}
-	transport := &http.Transport{Proxy: proxyFromEnv(env.Getenv), MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}
-	defer transport.CloseIdleConnections()
-	clients := &bbClients{http: &http.Client{Transport: transport, Timeout: timeout}, logger: logger}
-	defer clients.background.Wait()
+	defer func() { err = errors.Join(err, clients.end()) }()
 
 	ctx, finish := context.WithCancel(ctx)
 	defer finish()
@@ -60,29 +56,65 @@ func serveBB(ctx context.Context, cfg *bbConfig, env Env) error {
 	if err := errors.Join(b.percentFailure.Set(int64(cfg.percentFailure)), b.sleepMillis.Set(int64(cfg.sleepMillis))); err != nil {
 		return err
 	}
-	return b.serve(ctx, address, env.Getenv(EnvControl))
+	return b.serve(ctx, addresses, env.Getenv(EnvControl))
 }
 
-// serve runs the server and, where control is not empty, that of the knobs.
-func (b *bb) serve(ctx context.Context, address, control string) error {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return err
+// bbAddress is where one side of bb listens.
+type bbAddress struct{ http, grpc string } // empty: that side is off
+
+func bbAddresses(cfg *bbConfig, env Env) (a bbAddress, err error) {
+	if cfg.h1Port != -1 {
+		if a.http, err = listenAddress(env.Getenv, cfg.h1Port); err != nil {
+			return a, err
+		}
 	}
+	if cfg.grpcPort != -1 {
+		a.grpc, err = listenAddress(env.Getenv, cfg.grpcPort)
+	}
+	return a, err
+}
+
+// serve runs the servers and, where control is not empty, that of the knobs.
+func (b *bb) serve(ctx context.Context, at bbAddress, control string) error {
 	g, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	err := b.open(ctx, g, at, control)
+	if err != nil {
+		cancel() // what is open already ends again
+	}
+	return errors.Join(err, g.Wait())
+}
+
+// open starts what serve runs.
+func (b *bb) open(ctx context.Context, g *errgroup.Group, at bbAddress, control string) error {
 	if control != "" {
-		kln, err := listenKnobs(ctx, control)
+		ln, err := listenKnobs(ctx, control)
 		if err != nil {
-			return errors.Join(err, ln.Close())
+			return err
 		}
 		g.Go(func() error {
-			return serveHTTP(ctx, kln, knobHandler([]*Knob{&b.percentFailure, &b.sleepMillis}), b.logger)
+			return serveHTTP(ctx, ln, knobHandler([]*Knob{&b.percentFailure, &b.sleepMillis}), b.logger)
 		})
 	}
-	b.logger.Info("HTTP 1.1 server listening", "address", ln.Addr().String(), "id", b.id)
-	g.Go(func() error { return serveHTTP(ctx, ln, b, b.logger) })
-	return g.Wait()
+	var lc net.ListenConfig
+	if at.grpc != "" {
+		ln, err := lc.Listen(ctx, "tcp", at.grpc)
+		if err != nil {
+			return err
+		}
+		b.logger.Info("gRPC server listening", "address", ln.Addr().String(), "id", b.id)
+		g.Go(func() error { return serveGRPC(ctx, ln, b) })
+	}
+	if at.http != "" {
+		ln, err := lc.Listen(ctx, "tcp", at.http)
+		if err != nil {
+			return err
+		}
+		b.logger.Info("HTTP 1.1 server listening", "address", ln.Addr().String(), "id", b.id)
+		g.Go(func() error { return serveHTTP(ctx, ln, b, b.logger) })
+	}
+	return nil
 }
 
 // serveHTTP serves on ln until ctx ends and the requests in hand are answered.
@@ -107,8 +139,27 @@ func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, logger *slo
 	return <-stopped
 }
 
-// ServeHTTP handles one request: wait, perhaps fail, then do what the strategy
-// says. Every failure is a 500 with a text.
+// handle does what every request asks for, by whichever protocol it came: wait,
+// perhaps fail, then do what the strategy says.
+func (b *bb) handle(ctx context.Context, req bbMessage) (bbMessage, error) {
+	if !pause(ctx, time.Duration(b.sleepMillis.Get())*time.Millisecond) {
+		return bbMessage{}, ctx.Err()
+	}
+	if rand.Int64N(100) < b.percentFailure.Get() {
+		return bbMessage{}, fmt.Errorf("this error was injected by [%s]", b.id)
+	}
+	answer, err := b.strategy(ctx, req)
+	answer.RequestUID = req.RequestUID
+	return answer, err
+}
+
+// newUID names a request that came without a name.
+func (b *bb) newUID(protocol string) string {
+	return fmt.Sprintf("in:%s-sid:%s-%d", protocol, b.id, time.Now().Nanosecond())
+}
+
+// ServeHTTP handles one request by HTTP/1.1. Every failure is a 500 with a
+// text.
 func (b *bb) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer b.countDown()
 	req, err := b.read(w, r)
@@ -116,19 +167,14 @@ func (b *bb) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.fail(w, r, req, fmt.Errorf("reading the request: %w", err))
 		return
 	}
-	if !pause(r.Context(), time.Duration(b.sleepMillis.Get())*time.Millisecond) {
-		return
+	answer, err := b.handle(r.Context(), req)
+	if r.Context().Err() != nil {
+		return // nobody is there to hear it
 	}
-	if rand.Int64N(100) < b.percentFailure.Get() {
-		b.fail(w, r, req, fmt.Errorf("this error was injected by [%s]", b.id))
-		return
-	}
-	answer, err := b.strategy(r.Context(), req)
 	if err != nil {
 		b.fail(w, r, req, err)
 		return
 	}
-	answer.RequestUID = req.RequestUID
 	b.logger.Debug("request answered", "method", r.Method, "url", r.URL.String(), "request_uid", req.RequestUID)
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
@@ -144,7 +190,7 @@ func (b *bb) read(w http.ResponseWriter, r *http.Request) (bbMessage, error) {
 		return m, err
 	}
 	if len(body) == 0 {
-		m.RequestUID = fmt.Sprintf("in:http-sid:%s-%d", b.id, time.Now().Nanosecond())
+		m.RequestUID = b.newUID("http")
 		return m, nil
 	}
 	if err := json.Unmarshal(body, &m); err != nil {

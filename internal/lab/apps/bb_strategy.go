@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 // bbMessage is what building blocks say to each other, as JSON: a request has
@@ -27,28 +28,82 @@ const maxBBBody = 1 << 20
 // caller.
 type bbStrategy func(ctx context.Context, req bbMessage) (bbMessage, error)
 
+// bbDownstream is a server that requests are passed to, by either protocol.
+type bbDownstream struct {
+	name string // as it was given
+	send bbStrategy
+}
+
 // bbClients makes the outgoing calls of bb.
 type bbClients struct {
 	http   *http.Client
 	logger *slog.Logger
+	// downstreams are those of HTTP/1.1, and after them those of gRPC.
+	downstreams []bbDownstream
+	close       []io.Closer
 	// background are the calls that nobody waits for (--fire-and-forget).
 	background sync.WaitGroup
 }
 
+// newBBClients makes the clients that cfg asks for. They dial when they are
+// used.
+func newBBClients(cfg *bbConfig, env Env, logger *slog.Logger) (*bbClients, error) {
+	timeout := cfg.downstreamTimeout
+	if cfg.strategy == bbEgress {
+		timeout = cfg.egressTimeout
+	}
+	proxies := proxyFromEnv(env.Getenv)
+	transport := &http.Transport{Proxy: proxies, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second}
+	c := &bbClients{
+		http: &http.Client{Transport: transport, Timeout: timeout}, logger: logger,
+		close: []io.Closer{closer(transport.CloseIdleConnections)},
+	}
+	for _, url := range cfg.h1Downstreams {
+		c.downstreams = append(c.downstreams, bbDownstream{url, func(ctx context.Context, req bbMessage) (bbMessage, error) {
+			return c.send(ctx, url, req)
+		}})
+	}
+	for _, server := range cfg.grpcDownstreams {
+		d, err := newGRPCDownstream(cfg, server, proxies)
+		if err != nil {
+			return nil, errors.Join(err, c.end())
+		}
+		c.close = append(c.close, d.conn)
+		c.downstreams = append(c.downstreams, bbDownstream{server, d.send})
+	}
+	return c, nil
+}
+
+// closer is a function that closes.
+type closer func()
+
+func (f closer) Close() error {
+	f()
+	return nil
+}
+
+// end waits for the calls in the background and closes all connections.
+func (c *bbClients) end() error {
+	c.background.Wait()
+	var errs []error
+	for _, x := range c.close {
+		errs = append(errs, x.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // newBBStrategy picks what cfg asks for. cfg was validated.
 func newBBStrategy(cfg *bbConfig, c *bbClients) bbStrategy {
-	send := c.send
+	downstreams := c.downstreams
 	if cfg.fireAndForget {
-		send = c.sendAndForget
+		downstreams = c.forgetting()
 	}
 	switch cfg.strategy {
 	case bbPointToPoint:
-		return func(ctx context.Context, req bbMessage) (bbMessage, error) {
-			return send(ctx, cfg.h1Downstreams[0], req)
-		}
+		return downstreams[0].send
 	case bbBroadcast:
 		return func(ctx context.Context, req bbMessage) (bbMessage, error) {
-			return broadcast(ctx, cfg.h1Downstreams, req, send)
+			return broadcast(ctx, downstreams, req)
 		}
 	case bbEgress:
 		return func(ctx context.Context, req bbMessage) (bbMessage, error) {
@@ -82,28 +137,33 @@ func (c *bbClients) send(ctx context.Context, url string, req bbMessage) (bbMess
 	return m, nil
 }
 
-// sendAndForget starts send and answers at once.
-func (c *bbClients) sendAndForget(ctx context.Context, url string, req bbMessage) (bbMessage, error) {
-	c.background.Go(func() {
-		if _, err := c.send(context.WithoutCancel(ctx), url, req); err != nil {
-			c.logger.Error("fire-and-forget request failed", "downstream", url, "request_uid", req.RequestUID, "error", err)
-		}
-	})
-	return bbMessage{Payload: fmt.Sprintf("sent to [%s] without waiting for the answer", url)}, nil
+// forgetting are the downstream servers as they are called without waiting for
+// them.
+func (c *bbClients) forgetting() []bbDownstream {
+	out := make([]bbDownstream, 0, len(c.downstreams))
+	for _, d := range c.downstreams {
+		out = append(out, bbDownstream{d.name, func(ctx context.Context, req bbMessage) (bbMessage, error) {
+			c.background.Go(func() {
+				if _, err := d.send(context.WithoutCancel(ctx), req); err != nil {
+					c.logger.Error("fire-and-forget request failed", "downstream", d.name, "request_uid", req.RequestUID, "error", err)
+				}
+			})
+			return bbMessage{Payload: fmt.Sprintf("sent to [%s] without waiting for the answer", d.name)}, nil
+		}})
+	}
+	return out
 }
 
 // broadcast sends to all servers at the same time. The payloads are joined by
 // commas in the order of the servers; if any of them fails, the answer is the
 // joined errors.
-func broadcast(ctx context.Context, urls []string, req bbMessage,
-	send func(context.Context, string, bbMessage) (bbMessage, error),
-) (bbMessage, error) {
-	payloads := make([]string, len(urls))
-	errs := make([]error, len(urls))
+func broadcast(ctx context.Context, to []bbDownstream, req bbMessage) (bbMessage, error) {
+	payloads := make([]string, len(to))
+	errs := make([]error, len(to))
 	var wg sync.WaitGroup
-	for i, url := range urls {
+	for i, d := range to {
 		wg.Go(func() {
-			m, err := send(ctx, url, req)
+			m, err := d.send(ctx, req)
 			payloads[i], errs[i] = m.Payload, err
 		})
 	}

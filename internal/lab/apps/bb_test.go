@@ -16,13 +16,13 @@ import (
 	"testing"
 )
 
-// startBB runs bb as its command line says, on a free port of 127.0.0.1, and
-// returns its URL once it answers connections, and a function that ends it.
+// startBB runs bb as its command line says, with a free port of 127.0.0.1 in
+// place of its port 8080 (HTTP) or 9090 (gRPC), and returns its URL once it answers connections, and a function that ends it.
 func startBB(t *testing.T, vars map[string]string, args ...string) (url string, end func() error) {
 	t.Helper()
 	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
-	all := map[string]string{EnvAddress: "127.0.0.1", EnvPorts: "8080=" + port}
+	all := map[string]string{EnvAddress: "127.0.0.1", EnvPorts: "8080=" + port + ",9090=" + port}
 	maps.Copy(all, vars)
 	env, _, stderr := testEnv(all)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -224,14 +224,17 @@ func TestBBRefusesArguments(t *testing.T) {
 		args string
 		want string
 	}{
-		{"terminus", "--h1-server-port: terminus needs a server port"},
+		{"terminus", "--h1-server-port, --grpc-server-port: terminus needs a server port"},
 		{"terminus --h1-server-port=70000", "--h1-server-port 70000: allowed are 1 to 65535"},
 		{"terminus --h1-server-port=1 --percent-failure=101", "--percent-failure 101: allowed are 0 to 100"},
 		{"terminus --h1-server-port=1 --sleep-in-millis=-1", "--sleep-in-millis -1: allowed are 0 and more"},
 		{"terminus --h1-server-port=1 --h1-downstream-server=http://a", "terminus has no downstream servers, 1 given"},
-		{"terminus --grpc-server-port=9090", "gRPC side of bb is not built in yet"},
+		{"terminus --grpc-server-port=0", "--grpc-server-port 0: allowed are 1 to 65535"},
+		{"terminus --grpc-server-port=1 --h1-server-port=1", "is that of the HTTP/1.1 server too"},
+		{"terminus --grpc-server-port=1 --grpc-proxy=x", `--grpc-proxy "x"`},
 		{"point-to-point-channel --h1-server-port=1", "exactly one downstream server, 0 given"},
-		{"point-to-point-channel --h1-server-port=1 --grpc-downstream-server=a:1", "use --h1-downstream-server"},
+		{"point-to-point-channel --h1-server-port=1 --grpc-downstream-server=a:0", `--grpc-downstream-server "a:0"`},
+		{"point-to-point-channel --h1-server-port=1 --grpc-downstream-server=http://a:1", `--grpc-downstream-server "http://a:1"`},
 		{"point-to-point-channel --h1-server-port=1 --h1-downstream-server=a:1", `--h1-downstream-server "a:1"`},
 		{"broadcast-channel --h1-server-port=1 --h1-downstream-server=http://a", "two downstream servers or more, 1 given"},
 		{"http-egress --h1-server-port=1", `--url ""`},
