@@ -1,0 +1,329 @@
+package http2
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// Conn is one connection. All methods may be called by any goroutine.
+type Conn struct {
+	// Immutable after New.
+	nc     net.Conn
+	raw    syscall.RawConn // for writes that do not wait; nil where there is none
+	cfg    Config
+	server bool
+	accept func(s *Stream, h *Head, end bool) Sink
+	onRoom func(*Conn)
+
+	in reader // owned by the reader, the goroutine in Serve
+
+	lastRead atomic.Int64 // instant of the last bytes from the peer
+	moved    atomic.Int64 // instant at which the transport last took something
+
+	mu   sync.Mutex
+	cond sync.Cond // on mu: written, told, a helper ended
+
+	// All below is guarded by mu.
+
+	streams map[uint32]*Stream
+	closed  closedRing
+	seenID  uint32 // server: the highest id that the client used
+	lastID  uint32 // server: the highest id that we took up
+	nextID  uint32 // client: the id of the next stream
+	quiet   time.Duration
+
+	peer    peerSettings
+	sendWin int64 // what we may send on all streams together
+	acked   bool  // the peer acknowledged our SETTINGS
+
+	out      outBuffer
+	enc      encoder
+	ready    streamQueue // streams with DATA that their own window allows
+	control  int         // answers to the peer in the out buffer
+	writing  bool        // somebody writes
+	helpers  int         // goroutines started by Flush that run
+	inBatch  bool        // the reader tells events
+	telling  bool        // somebody is in tell
+	events   []*Stream   // streams with something to tell
+	after    []*Conn     // to be flushed when the events are told
+	roomNews bool        // onRoom is due
+	hadRoom  bool        // client: Room was not none
+
+	phase      phase
+	goAway     goAwayState
+	goAwayAt   time.Duration // when the first GOAWAY was queued
+	goAwaySaid bool          // server: the final GOAWAY was queued
+	startedAt  time.Duration
+	ping       pingState
+	pingAt     time.Duration // when the keep-alive PING was queued
+	goAwayErr  error         // what the peer's GOAWAY said, unless it was in peace
+	endedWell  int           // streams that ended so since the reader last asked
+	framesOut  int           // frames of DATA and HEADERS sent since the reader last asked
+	err        error
+}
+
+// phase is how far the life of a connection has come.
+type phase uint8
+
+const (
+	open   phase = iota
+	ending       // nothing more is taken from the peer; what is queued is written
+	gone         // the transport is closed, or about to be
+)
+
+// goAwayState is how far Shutdown has come.
+type goAwayState uint8
+
+const (
+	goAwayNone  goAwayState = iota
+	goAwayFirst             // drains; the peer may not know yet
+	goAwayFinal             // the last id is told, or the peer said GOAWAY
+)
+
+// pingState says which of our PINGs is on its way.
+type pingState uint8
+
+const (
+	pingNone pingState = iota
+	pingAlive
+)
+
+// The payloads of our PINGs.
+var (
+	payloadAlive = [8]byte{'a', 'l', 'i', 'v', 'e'}
+	payloadDrain = [8]byte{'d', 'r', 'a', 'i', 'n'}
+)
+
+// peerSettings are what the peer has said, or what holds until it does.
+type peerSettings struct {
+	settled         bool
+	extendedConnect bool
+	maxFrame        uint32
+	window          int64
+	maxStreams      uint32
+}
+
+// NewServer makes the server's side of a connection. early are bytes that were
+// read from nc already. accept is called by the reader for the head of each
+// valid request and gives the stream's Sink; it must not block. end: the
+// request has no body.
+func NewServer(nc net.Conn, early []byte, cfg *Config, accept func(s *Stream, h *Head, end bool) Sink) *Conn {
+	c := newConn(nc, cfg)
+	c.server, c.accept = true, accept
+	c.in.early = early
+	c.in.preface = len(http2.ClientPreface)
+	return c
+}
+
+// NewClient makes the client's side of a connection. onRoom, which may be nil,
+// is called when Room has grown from none or by new settings, and when the
+// connection begins to drain or has ended.
+func NewClient(nc net.Conn, cfg *Config, onRoom func(*Conn)) *Conn {
+	c := newConn(nc, cfg)
+	c.onRoom, c.nextID, c.hadRoom = onRoom, 1, true
+	c.queueStart()
+	return c
+}
+
+func newConn(nc net.Conn, cfg *Config) *Conn {
+	c := &Conn{nc: nc, cfg: cfg.filled(), streams: map[uint32]*Stream{}}
+	c.cond.L = &c.mu
+	c.raw = rawConn(nc)
+	c.peer = peerSettings{maxFrame: minFrameSize, window: defaultWindow, maxStreams: 100}
+	c.sendWin = defaultWindow
+	c.enc.init()
+	c.in.init(c)
+	now := c.cfg.Clock()
+	c.startedAt, c.quiet = now, now
+	c.lastRead.Store(int64(now))
+	c.moved.Store(int64(now))
+	return c
+}
+
+// rawConn gives the socket of nc where it has one.
+func rawConn(nc net.Conn) syscall.RawConn {
+	if s, ok := nc.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			return raw
+		}
+	}
+	return nil
+}
+
+// Serve says our preface and SETTINGS, and reads until the connection has
+// ended; by then the Sink of each open stream has had Closed, and the transport
+// is closed. It is called once. The error is that of Err.
+func (c *Conn) Serve() error {
+	if c.server {
+		c.mu.Lock()
+		c.queueStart()
+		c.mu.Unlock()
+	}
+	c.flush(true)
+	c.finish(c.in.run())
+	return c.Err()
+}
+
+// queueStart queues what either side says first. mu is held, or not needed yet.
+func (c *Conn) queueStart() {
+	if !c.server {
+		c.out.write([]byte(http2.ClientPreface))
+	}
+	s := make([]http2.Setting, 0, 6)
+	if c.server {
+		s = append(s, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: c.cfg.MaxConcurrentStreams})
+		if c.cfg.ExtendedConnect {
+			s = append(s, http2.Setting{ID: http2.SettingEnableConnectProtocol, Val: 1})
+		}
+	} else {
+		s = append(s, http2.Setting{ID: http2.SettingEnablePush, Val: 0})
+	}
+	if c.cfg.StreamWindow != defaultWindow {
+		s = append(s, http2.Setting{ID: http2.SettingInitialWindowSize, Val: c.cfg.StreamWindow})
+	}
+	if c.cfg.MaxFrameSize != minFrameSize {
+		s = append(s, http2.Setting{ID: http2.SettingMaxFrameSize, Val: c.cfg.MaxFrameSize})
+	}
+	s = append(s, http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.cfg.MaxHeaderBytes)})
+	_ = c.framer().WriteSettings(s...)
+	c.out.windowUpdate(0, connWindow-defaultWindow)
+}
+
+// framer writes frames that are rare into the out buffer. mu is held.
+func (c *Conn) framer() *http2.Framer { return http2.NewFramer(&c.out, nil) }
+
+// end makes the reader stop and finish the connection. mu is held.
+func (c *Conn) end(err error) {
+	if c.phase != open {
+		return
+	}
+	c.phase = ending
+	c.err = err
+	c.news()
+	_ = c.nc.SetReadDeadline(past)
+}
+
+// past is a deadline that has always expired: setting it wakes who waits.
+var past = time.Unix(1, 0)
+
+// broken notes that the transport failed under a write, and wakes the reader.
+// mu is held.
+func (c *Conn) broken(err error) {
+	c.end(&ConnError{Code: http2.ErrCodeCancel, Reason: "write failed", Err: err})
+	c.phase = gone
+	c.out.drop()
+	c.cond.Broadcast()
+}
+
+// finish ends all streams, writes what may still be written, and closes the
+// transport. err is why the reader stopped; lost: the transport is of no use
+// any more.
+func (c *Conn) finish(err error, lost bool) {
+	c.mu.Lock()
+	if c.phase == open {
+		c.phase = ending
+		c.err = err
+		c.news()
+	}
+	lost = lost || c.phase == gone
+	if lost {
+		c.phase = gone
+		c.out.drop()
+	} else {
+		c.queueLastGoAway()
+	}
+	c.endStreams()
+	peaceful := c.err == nil
+	c.mu.Unlock()
+	c.tell()
+	if !lost {
+		if !peaceful {
+			_ = c.nc.SetWriteDeadline(time.Now().Add(lingerTime))
+		}
+		c.flush(false)
+	}
+	c.mu.Lock()
+	for c.writing && c.phase != gone {
+		c.cond.Wait()
+	}
+	lost = c.phase == gone
+	c.phase = gone
+	c.mu.Unlock()
+	if lost || !c.server {
+		c.nc.Close()
+	} else {
+		c.linger()
+	}
+	c.mu.Lock()
+	for c.helpers > 0 || c.telling || c.writing {
+		c.cond.Wait()
+	}
+	c.out.drop()
+	c.mu.Unlock()
+}
+
+// queueLastGoAway says why the connection ends. mu is held.
+func (c *Conn) queueLastGoAway() {
+	code, debug := http2.ErrCodeNo, ""
+	var ce *ConnError
+	if errors.As(c.err, &ce) && !ce.Remote {
+		code, debug = ce.Code, ce.Reason
+	} else if c.goAwaySaid {
+		return // it was said
+	}
+	_ = c.framer().WriteGoAway(c.lastID, code, []byte(debug))
+}
+
+// endStreams queues the end of all streams. mu is held.
+func (c *Conn) endStreams() {
+	e := StreamError{Code: http2.ErrCodeCancel, Conn: true, Err: c.err}
+	var ce *ConnError
+	if errors.As(c.err, &ce) {
+		e.Code, e.Remote = ce.Code, ce.Remote
+	}
+	for _, s := range c.streams {
+		err := e
+		c.finished(s, closedByUs, &err)
+	}
+	c.ready = streamQueue{}
+}
+
+// How long, and for how many bytes, we wait for the peer to read our last words
+// and close: closing over unread bytes would make the kernel say RST, which may
+// overtake them.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 256 << 10
+)
+
+// linger closes the transport so that the peer can read what was written.
+func (c *Conn) linger() {
+	b := takeChunk()
+	defer putChunk(b)
+	scratch := (*b)[:cap(*b)]
+	_ = c.nc.SetDeadline(time.Now().Add(lingerTime))
+	if l, ok := c.nc.(interface {
+		Linger(d time.Duration, scratch []byte, limit int)
+	}); ok {
+		l.Linger(lingerTime, scratch, lingerBytes)
+		return
+	}
+	defer c.nc.Close()
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	for left := lingerBytes; left > 0; {
+		n, err := c.nc.Read(scratch)
+		if err != nil {
+			return
+		}
+		left -= n
+	}
+}
