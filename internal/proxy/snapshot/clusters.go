@@ -12,6 +12,7 @@ import (
 
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/balance"
+	"github.com/reclosermesh/recloser/internal/proxy/transport"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 	"github.com/reclosermesh/recloser/internal/proxy/xds"
 	"github.com/reclosermesh/recloser/internal/telemetry"
@@ -23,7 +24,6 @@ const (
 	workloadMetadata = "recloser.workload"
 	breakerMetadata  = "recloser.breaker"
 	httpOptions      = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-	plainTransport   = "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 )
 
 // clusterSpec is a Cluster. cfg has no endpoints: they come from static, or
@@ -32,6 +32,8 @@ type clusterSpec struct {
 	cfg       upstream.Config
 	static    *endpointList
 	endpoints string
+	tls       *transport.ClientConfig // nil: plain; cfg.Dial is made of it when it is opened
+	transport string                  // tells contexts apart
 }
 
 type endpointList struct{ endpoints []upstream.EndpointConfig }
@@ -50,9 +52,7 @@ func compileCluster(r xds.Resource) (*clusterSpec, error) {
 	if strings.HasPrefix(r.Name, "inbound|") {
 		spec.cfg.Direction = telemetry.Inbound
 	}
-	if t := c.GetTransportSocket(); t != nil && t.GetTypedConfig().GetTypeUrl() != plainTransport {
-		p.add("transport_socket %q: is not supported", t.GetName())
-	}
+	p.clusterTransport(spec, c)
 	p.unsupported("", c, "transport_socket_matches", "lb_subset_config", "health_checks")
 	p.discovery(spec, c)
 	p.balancer(spec, c)

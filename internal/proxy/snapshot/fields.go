@@ -3,6 +3,8 @@ package snapshot
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -27,6 +29,27 @@ func (p *problems) unsupported(at string, m proto.Message, fields ...protoreflec
 		if f := r.Descriptor().Fields().ByName(name); f != nil && r.Has(f) {
 			p.add("%s%s: is not supported", at, name)
 		}
+	}
+}
+
+// only adds a problem for each field that is set and is none of these, and for
+// what this version of the message does not know: where a field left out makes
+// a connection less safe than was asked for, none may be.
+func (p *problems) only(at string, m proto.Message, fields ...protoreflect.Name) {
+	r := m.ProtoReflect()
+	var others []string
+	r.Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if !slices.Contains(fields, f.Name()) {
+			others = append(others, string(f.Name()))
+		}
+		return true
+	})
+	slices.Sort(others)
+	for _, name := range others {
+		p.add("%s%s: is not supported", at, name)
+	}
+	if len(r.GetUnknown()) > 0 {
+		p.add("%s has fields that are not known", strings.TrimSuffix(at, "."))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/reclosermesh/recloser/internal/proxy/transport"
 	"github.com/reclosermesh/recloser/internal/proxy/xds"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
@@ -31,6 +32,9 @@ type Listener struct {
 	Timeouts     Timeouts
 	MaxHeaders   int
 	MaxHeadBytes int
+	// TLS takes the callers in; nil: they speak in plain. It stays the same
+	// while its definition is.
+	TLS *transport.Server
 
 	spec *listenerSpec
 }
@@ -50,6 +54,9 @@ type listenerSpec struct {
 	timeouts            Timeouts
 	maxHeaders          int
 	maxHeadBytes        int
+	tls                 *transport.ServerConfig // nil: plain; server is made of it when it is opened
+	server              *transport.Server
+	transport           string // tells contexts apart
 }
 
 const (
@@ -65,6 +72,7 @@ func compileListener(r xds.Resource) (*listenerSpec, error) {
 	var p problems
 	p.unsupported("", l, "use_original_dst", "listener_filters", "default_filter_chain", "additional_addresses", "udp_listener_config", "api_listener")
 	spec := &listenerSpec{name: r.Name}
+	p.listenerTransport(spec, l)
 	spec.address = p.address("address", l.GetAddress())
 	_, spec.port, _ = net.SplitHostPort(spec.address)
 	if l.GetTrafficDirection() == corev3.TrafficDirection_INBOUND {
@@ -75,7 +83,7 @@ func compileListener(r xds.Resource) (*listenerSpec, error) {
 		return nil, p.err()
 	}
 	chain := l.GetFilterChains()[0]
-	p.unsupported("filter_chains[0].", chain, "filter_chain_match", "transport_socket")
+	p.unsupported("filter_chains[0].", chain, "filter_chain_match")
 	if n := len(chain.GetFilters()); n != 1 {
 		p.add("filter_chains[0].filters: %d of them, exactly one HttpConnectionManager is supported", n)
 		return nil, p.err()

@@ -277,6 +277,7 @@ func (s *Store) publishListener(l *listenerState, sets map[string]*hostSet) *Lis
 		l.listener = &Listener{
 			Name: spec.name, Address: spec.address, Direction: spec.direction, Port: spec.port,
 			Hosts: l.hosts, Timeouts: spec.timeouts, MaxHeaders: spec.maxHeaders, MaxHeadBytes: spec.maxHeadBytes,
+			TLS:  spec.server,
 			spec: spec,
 		}
 	}

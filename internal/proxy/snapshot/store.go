@@ -172,7 +172,7 @@ func (s *Store) Apply(u xds.Update) []xds.Rejection {
 		if s.raw[u.Type] == nil {
 			s.raw[u.Type] = make(map[string]proto.Message)
 		}
-		s.raw[u.Type][r.Name] = r.Message
+		s.raw[u.Type][r.Name] = withoutSecrets(r.Message)
 	}
 	for _, name := range u.Removed {
 		s.remove(u.Type, name)
@@ -192,6 +192,13 @@ func (s *Store) set(t xds.Type, r xds.Resource) error {
 			return err
 		}
 		l := s.listeners[r.Name]
+		var before *listenerSpec
+		if l != nil {
+			before = l.newest
+		}
+		if err := spec.openTransport(before, s.cfg.Logger); err != nil {
+			return err
+		}
 		if l == nil {
 			l = &listenerState{}
 			s.listeners[r.Name] = l
@@ -213,6 +220,9 @@ func (s *Store) set(t xds.Type, r xds.Resource) error {
 			return err
 		}
 		if st := s.clusters[r.Name]; st != nil {
+			if err := spec.openTransport(st.newest, s.cfg.Logger); err != nil {
+				return err
+			}
 			st.newest, st.answered = spec, true
 		}
 	case xds.Endpoints:
