@@ -255,7 +255,7 @@ func (c *Conn) finish(err error, lost bool) {
 	lost = c.phase == gone
 	c.phase = gone
 	c.mu.Unlock()
-	if lost || !c.server {
+	if lost || !c.server && peaceful {
 		c.nc.Close()
 	} else {
 		c.linger()
