@@ -13,11 +13,15 @@ type Listen struct {
 	// Ports are the numbers to listen on, by the order of spec.ports. Where an
 	// instance has an address of its own they are the same as there.
 	Ports []int32
+	// Services are the variables that lead to other services, as Kubernetes
+	// names them (REDIS_SERVICE_HOST).
+	Services []EnvVar
 }
 
 // Environment is what the program of one instance is told, as NAME=VALUE in
 // the order of spec.env after the defaults ADDRESS, PORT, LISTEN_ADDR and
-// PORT_<NAME>. References $(NAME) see the defaults and the entries before.
+// PORT_<NAME>, and the services'. References $(NAME) see these and the entries
+// before.
 func (w *Workload) Environment(l Listen) []string {
 	vars := w.listenVars(l)
 	names := []string{"ADDRESS"}
@@ -29,6 +33,12 @@ func (w *Workload) Environment(l Listen) []string {
 	for i := range w.Spec.Ports {
 		if n := portVar(w.Spec.Ports[i].Name); n != "" && i < len(l.Ports) {
 			names = append(names, n)
+		}
+	}
+	for _, s := range l.Services {
+		if _, ok := vars[s.Name]; !ok {
+			vars[s.Name] = s.Value
+			names = append(names, s.Name)
 		}
 	}
 	at := map[string]int{}

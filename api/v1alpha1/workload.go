@@ -32,7 +32,9 @@ type WorkloadSpec struct {
 	Args []string `json:"args,omitempty"`
 	// Env is added to the environment of the mesh process. A value may contain
 	// $(ADDRESS), $(PORT), $(PORT_NAME) with NAME a port's name in capitals,
-	// and $(X) of a variable that stands earlier in the list; $$ is a dollar.
+	// $(X_SERVICE_HOST) and $(X_SERVICE_PORT) of services that are called by
+	// address, and $(X) of a variable that stands earlier in the list; $$ is a
+	// dollar.
 	// Where the program should listen is always told by ADDRESS, PORT and
 	// LISTEN_ADDR (ADDRESS:PORT) unless Env sets these names itself.
 	Env []EnvVar `json:"env,omitempty"`

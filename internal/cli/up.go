@@ -252,8 +252,8 @@ func (s *upScreen) overview(up *local.Up, cfg local.UpConfig) {
 	lines := append([]string{""}, align(table)...)
 	if len(cfg.Gateways) > 0 {
 		lines = append(lines, "", "Open to this machine:")
-		for _, g := range cfg.Gateways {
-			lines = append(lines, "  "+g.String())
+		for _, g := range up.Mesh.Published() {
+			lines = append(lines, "  "+g)
 		}
 	}
 	lines = append(lines, "", "Look at it from another terminal:")

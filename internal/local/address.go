@@ -114,10 +114,7 @@ func (p *places) take(ctx context.Context, declared []uint16) (pl *place, slot i
 	if err != nil {
 		return nil, 0, err
 	}
-	address := func(n int) netip.Addr {
-		return netip.AddrFrom4([4]byte{p.prefix[0], p.prefix[1], byte(n >> 8), byte(n)})
-	}
-	pl = &place{public: address(2*slot + 1), app: address(2*slot + 2), moved: map[uint16]portPair{}}
+	pl = &place{public: p.address(2*slot + 1), app: p.address(2*slot + 2), moved: map[uint16]portPair{}}
 	for _, d := range declared {
 		if canListen(ctx, pl.public, d) && canListen(ctx, pl.app, d) {
 			continue
@@ -137,11 +134,16 @@ func (p *places) take(ctx context.Context, declared []uint16) (pl *place, slot i
 	return pl, slot, nil
 }
 
+// address is number n of the network.
+func (p *places) address(n int) netip.Addr {
+	return netip.AddrFrom4([4]byte{p.prefix[0], p.prefix[1], byte(n >> 8), byte(n)})
+}
+
 // release gives a slot back.
 func (p *places) release(slot int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.used, slot)
+	delete(p.used, slot) // -1, of a place without one, is never there
 }
 
 func (p *places) freeSlot() (int, error) {

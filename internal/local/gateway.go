@@ -62,7 +62,29 @@ func (g Gateway) String() string {
 	if g.Namespace != "" {
 		host += "." + g.Namespace
 	}
-	return fmt.Sprintf("http://%s -> %s:%d", g.Listen, host, g.Port)
+	return fmt.Sprintf("%s -> %s:%d", g.Listen, host, g.Port)
+}
+
+// Published says of each gateway where it leads, as a URL where a browser could
+// go there, else with what is spoken.
+func (m *Mesh) Published() []string {
+	w := m.cfg.Worlds.World()
+	var out []string
+	for _, g := range m.cfg.Gateways {
+		line, p := g.String(), model.Detect
+		if g.resolve(w) {
+			if s := w.Service(g.Namespace, g.Service); s != nil && s.Port(g.Port) != nil {
+				p = s.Port(g.Port).Protocol.Protocol
+			}
+		}
+		if p == model.Detect || p == model.HTTP1 {
+			line = "http://" + line
+		} else {
+			line += " (" + p.String() + ")"
+		}
+		out = append(out, line)
+	}
+	return out
 }
 
 // resolve fills in the namespace, false if it cannot be known yet.

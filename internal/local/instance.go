@@ -35,6 +35,7 @@ type instance struct {
 	place    *place
 	slot     int
 	ports    []uint16
+	doors    []door // where its programs find services
 	folder   string
 	knobs    string
 	created  time.Time
@@ -191,7 +192,7 @@ func (in *instance) setting() *setting {
 		pod: in.name, namespace: in.owner.namespace, node: in.host.node,
 		serviceAccount: in.template.serviceAccount(),
 		labels:         in.template.labels, annotations: in.template.annotations,
-		place: in.place, ports: in.ports, knobs: in.knobs,
+		place: in.place, ports: in.ports, doors: in.doors, knobs: in.knobs,
 		programs: in.host.programs, folder: in.folder, recloser: in.host.recloser,
 		environ: in.host.environ,
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
 )
 
 // Instance describes a running instance.
@@ -62,12 +64,18 @@ func (in *instance) describe() Instance {
 // instances would, or empty where there is nothing to call.
 func (m *Mesh) ExampleCall() string {
 	for _, s := range m.cfg.Worlds.World().Services() {
-		if len(s.Ports) == 0 {
+		port := 0 // the first that curl can speak to
+		for i := len(s.Ports) - 1; i >= 0; i-- {
+			if p := s.Ports[i].Protocol.Protocol; p == model.HTTP1 || p == model.Detect {
+				port = int(s.Ports[i].Number)
+			}
+		}
+		if port == 0 {
 			continue
 		}
 		for _, in := range m.list() {
 			if in.owner.namespace == s.Namespace && !in.isDraining() && !selects(s.Spec.Spec.Selector, in.template.labels) {
-				return fmt.Sprintf("curl -x http://%s http://%s:%d/", in.place.outbound, s.Name.Name, s.Ports[0].Number)
+				return fmt.Sprintf("curl -x http://%s http://%s:%d/", in.place.outbound, s.Name.Name, port)
 			}
 		}
 	}

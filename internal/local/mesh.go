@@ -261,8 +261,9 @@ func (m *Mesh) members() map[owner][]member {
 	m.instances = slices.DeleteFunc(m.instances, func(in *instance) bool {
 		in.mu.Lock()
 		defer in.mu.Unlock()
-		if in.phase == ended && in.slot >= 0 {
+		if in.phase == ended {
 			m.places.release(in.slot)
+			m.places.closeDoors(in.doors)
 		}
 		return in.phase == ended
 	})
@@ -320,6 +321,11 @@ func (m *Mesh) start(ctx context.Context, world *model.World, w *want, address s
 	if err := in.makeFolder(m.cfg.State); err != nil {
 		m.places.release(in.slot)
 		return err
+	}
+	if w.template.serviceLinks() {
+		if in.doors, err = m.places.openDoors(ctx, world, w.owner.namespace); err != nil {
+			m.cfg.Logger.Warn("a program is not told of all services", "instance", in.name, "error", err)
+		}
 	}
 	m.knobs++
 	in.knobs = filepath.Join(m.cfg.State, "k"+strconv.Itoa(m.knobs))

@@ -237,6 +237,12 @@ func (t *template) serviceAccount() string {
 	return "default"
 }
 
+// serviceLinks tells whether programs are told of services by environment
+// (enableServiceLinks of Pods, which is true by default).
+func (t *template) serviceLinks() bool {
+	return t.spec.EnableServiceLinks == nil || *t.spec.EnableServiceLinks
+}
+
 // ports are the TCP ports that instances of t serve: those that its containers
 // declare, or else those that Services lead to.
 func (t *template) ports(w *model.World, namespace string) []uint16 {

@@ -27,6 +27,7 @@ type setting struct {
 	annotations    map[string]string
 	place          *place
 	ports          []uint16 // declared
+	doors          []door   // to services
 	knobs          string   // address of the program's knobs
 	programs       string   // folder of the stand-ins for images' programs
 	folder         string   // of the instance
@@ -150,6 +151,9 @@ func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''
 func workloadProgram(w *v1alpha1.Workload, manifest string) program {
 	return program{name: w.Name, command: func(s *setting) (command, error) {
 		listen := v1alpha1.Listen{Address: s.place.app.String()}
+		for _, v := range serviceVariables(s.doors) {
+			listen.Services = append(listen.Services, v1alpha1.EnvVar{Name: v[0], Value: v[1]})
+		}
 		for _, p := range w.Spec.Ports {
 			listen.Ports = append(listen.Ports, int32(s.place.appPort(uint16(p.Port)))) //nolint:gosec // a port number
 		}
@@ -263,6 +267,13 @@ func newEnvironment(s *setting) *environment {
 	proxy := "http://" + s.place.outbound.String()
 	e.set("HTTP_PROXY", proxy)
 	e.set("http_proxy", proxy)
+	if len(s.doors) > 0 {
+		e.set("NO_PROXY", noProxy(s.doors))
+		e.set("no_proxy", noProxy(s.doors))
+	}
+	for _, v := range serviceVariables(s.doors) {
+		e.set(v[0], v[1])
+	}
 	e.set("HOSTNAME", s.pod)
 	e.set("POD_NAME", s.pod)
 	e.set("POD_NAMESPACE", s.namespace)

@@ -12,10 +12,14 @@ import (
 
 // sidecarCommand is the command line of an instance's sidecar.
 func (m *Mesh) sidecarCommand(in *instance) command {
+	var more []string
+	if len(in.doors) > 0 {
+		more = []string{"--node-metadata", "PUBLISH=" + published(in.doors)}
+	}
 	return m.proxyCommand(in.folder, identity{
 		pod: in.name, namespace: in.owner.namespace,
 		workload: in.owner.name, workloadKind: in.owner.kind,
-	}, in.place)
+	}, in.place, more...)
 }
 
 // identity is what a proxy says of itself to the control plane.
