@@ -37,7 +37,8 @@ type Cluster struct {
 	waiting   atomic.Int64
 	tcp       atomic.Bool // it has carried opaque bytes
 
-	dials   *dials // of the Set
+	dials   *dials  // of the Set
+	roster  *roster // of the Set
 	metrics *telemetry.ClusterMetrics
 	byName  atomic.Pointer[map[string]*Endpoint] // for events, which come under locks
 
@@ -276,6 +277,6 @@ func (c *Cluster) sweep(now time.Duration) {
 func (c *Cluster) closeIdle(now time.Duration) {
 	cut := now - c.cfg.Load().IdleTimeout
 	for _, e := range c.Endpoints() {
-		e.closeIdle(cut)
+		e.http1.closeIdle(cut)
 	}
 }

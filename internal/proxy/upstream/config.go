@@ -5,10 +5,11 @@
 // clusters with it. What is live (pools, breaker states, counters) is keyed by
 // cluster name and endpoint address and outlives every change of
 // configuration. Requests meet a Cluster through Pick and Await, and an
-// Endpoint through Get and Put; none of these takes a lock that a change of
-// configuration holds for long.
+// Endpoint through Get and Put (HTTP/1.1), Open (HTTP/2) or Connect (bytes);
+// none of these takes a lock that a change of configuration holds for long.
 //
-// The package speaks no HTTP: a Conn is a byte stream.
+// The package knows no messages: a Conn is a byte stream, and what is sent on a
+// stream of HTTP/2 is its opener's.
 package upstream
 
 import (
@@ -20,6 +21,7 @@ import (
 
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/balance"
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
 
@@ -36,6 +38,32 @@ const (
 // the transport offers by itself. Plain transports ignore it; one that can
 // agree fails where an "h2" is refused.
 type Dialer func(ctx context.Context, address, alpn string) (net.Conn, error)
+
+// Protocol is the version of HTTP that a cluster's endpoints speak.
+type Protocol uint8
+
+const (
+	// AsCaller: a request goes on in the version in which it came (Envoy's
+	// use_downstream_protocol_config).
+	AsCaller Protocol = iota
+	// HTTP1 is HTTP/1.1.
+	HTTP1
+	// HTTP2 is HTTP/2, by prior knowledge or as TLS agreed to.
+	HTTP2
+)
+
+// String names the protocol for people.
+func (p Protocol) String() string {
+	switch p {
+	case AsCaller:
+		return "as the caller"
+	case HTTP1:
+		return "HTTP/1.1"
+	case HTTP2:
+		return "HTTP/2"
+	}
+	return "unknown"
+}
 
 // Config is one cluster as it shall be.
 type Config struct {
@@ -60,6 +88,15 @@ type Config struct {
 	// MaxWaiting bounds the requests that wait so at a time. 0: none waits.
 	MaxWaiting uint32
 	Endpoints  []EndpointConfig
+	// Protocol is what the endpoints speak. Default: AsCaller.
+	Protocol Protocol
+	// HTTP2 is what connections of HTTP/2 promise and allow. Its Clock, OnRead
+	// and OnWritten are set by the pool; a SettingsTimeout of 0 is
+	// ConnectTimeout.
+	HTTP2 http2.Config
+	// Transport names what Dial makes; empty: plain TCP. When it changes, no
+	// request is sent on connections from before.
+	Transport string
 	// Dial makes connections. nil: plain TCP.
 	Dial Dialer
 }
@@ -92,6 +129,9 @@ func (c *Config) Validate() error {
 	}
 	if err := c.Breaker.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("cluster %q: breaker: %w", c.Name, err))
+	}
+	if c.Protocol > HTTP2 {
+		bad("protocol", int(c.Protocol), "must be AsCaller, HTTP1 or HTTP2")
 	}
 	seen := make(map[string]bool, len(c.Endpoints))
 	for _, e := range c.Endpoints {

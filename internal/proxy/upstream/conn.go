@@ -13,8 +13,9 @@ import (
 // request.
 type Conn struct {
 	net.Conn
-	endpoint *Endpoint
-	raw      syscall.RawConn // nil where the transport is not a plain socket
+	endpoint  *Endpoint
+	raw       syscall.RawConn // nil where the transport is not a plain socket
+	transport string          // as configured when it was dialled
 
 	// Owned by the request, or by the pool while idle.
 	requests  uint32        // served so far, the present one included
@@ -38,6 +39,9 @@ func newConn(c net.Conn, e *Endpoint) *Conn {
 // Endpoint is where the connection leads.
 func (c *Conn) Endpoint() *Endpoint { return c.endpoint }
 
+// Plain tells whether the transport is a plain socket.
+func (c *Conn) Plain() bool { return c.raw != nil }
+
 // Reused tells whether the connection has carried a request before: then it
 // may have died while it was idle, and a failure before the first byte of an
 // answer says nothing about the endpoint.
@@ -52,7 +56,9 @@ func (c *Conn) Interrupt() { _ = c.SetDeadline(time.Unix(1, 0)) }
 // with).
 func (c *Conn) checkAlive() bool {
 	if c.raw == nil {
-		return true
+		// What TLS has to say by itself looks like data to a peek.
+		t, ok := c.Conn.(interface{ Alive() bool })
+		return !ok || t.Alive()
 	}
 	c.alive = false
 	if err := c.raw.Read(c.checkFn); err != nil {

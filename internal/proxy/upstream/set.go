@@ -39,8 +39,9 @@ type SetOptions struct {
 
 // Set is all live clusters of a proxy.
 type Set struct {
-	opts  SetOptions
-	dials dials
+	opts   SetOptions
+	dials  dials
+	roster roster
 
 	mu       sync.Mutex
 	clusters map[string]*Cluster
@@ -96,6 +97,7 @@ func (s *Set) newCluster(cfg Config) *Cluster {
 		name:      cfg.Name,
 		opts:      &s.opts,
 		dials:     &s.dials,
+		roster:    &s.roster,
 		endpoints: map[string]*Endpoint{},
 		changed:   make(chan struct{}),
 		metrics:   s.opts.Metrics.Cluster(cfg.Direction, cfg.Name, cfg.Service),
@@ -140,6 +142,7 @@ func (s *Set) sweep(now time.Duration) {
 		c.sweep(now)
 	}
 	s.emptyLeaving(now, leaveAfter)
+	s.roster.sweep(now)
 }
 
 // emptyLeaving empties the clusters that have been leaving for so long.
@@ -154,8 +157,8 @@ func (s *Set) emptyLeaving(now, after time.Duration) {
 	}
 }
 
-// Run sweeps until ctx ends, then closes what is pooled; nothing is pooled after
-// that.
+// Run sweeps until ctx ends, then closes what is pooled, and all connections of
+// HTTP/2; nothing is pooled after that.
 func (s *Set) Run(ctx context.Context) error {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
@@ -164,13 +167,13 @@ func (s *Set) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			s.dials.end()
 			s.emptyLeaving(s.opts.Clock(), 0)
 			for _, c := range s.Clusters() {
 				for _, e := range c.Endpoints() {
 					e.retire() // what is still busy closes when it is given back
 				}
 			}
+			s.dials.end()
 			return nil
 		case <-ticker.C:
 			s.sweep(s.opts.Clock())
@@ -209,6 +212,8 @@ func (c *Cluster) apply(cfg Config, now time.Duration) {
 		e := c.endpoints[ec.Address]
 		if e == nil {
 			e = c.newEndpoint(ec, now)
+		} else if old.Transport != cfg.Transport {
+			e.renew()
 		}
 		e.labels.Store(&ec.Labels)
 		e.weight.Store(max(1, uint32(uint64(max(ec.Weight, 1))*fullWeight/uint64(heaviest))))
@@ -243,6 +248,7 @@ func (c *Cluster) newEndpoint(ec EndpointConfig, now time.Duration) *Endpoint {
 		breaker: c.group.Add(ec.Address),
 		metrics: c.metrics.Endpoint(ec.Address, ec.Labels),
 	}
+	e.http1.e, e.http2.e = e, e
 	e.load.Init(now)
 	return e
 }

@@ -25,17 +25,13 @@ import (
 // against the limit on connections like any: ErrOverflow where that is reached.
 // Dialling ends with deadline. Discard ends its use.
 func (e *Endpoint) Connect(deadline time.Duration) (*Conn, error) {
-	e.mu.Lock()
-	// As for requests, each endpoint may have one whatever the limit says.
-	if e.open == 0 {
-		e.cluster.limits.Load().AddConnection()
-	} else if !e.cluster.limits.Load().TryConnection() {
-		e.mu.Unlock()
+	e.http1.mu.Lock()
+	ok := e.http1.count()
+	e.http1.mu.Unlock()
+	if !ok {
 		return nil, ErrOverflow
 	}
-	e.open++
-	e.mu.Unlock()
-	return e.dial(deadline, "")
+	return e.http1.dial(deadline, "")
 }
 
 // DialResult is what a breaker hears of dialling: a success, or one of the

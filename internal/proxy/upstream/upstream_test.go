@@ -642,11 +642,11 @@ func TestAConnectionHandedInVainIsNotUsed(t *testing.T) {
 		t.Fatal(err)
 	}
 	ticket := make(chan *Conn, 1)
-	e.mu.Lock()
-	e.waiters = append(e.waiters, ticket)
-	e.mu.Unlock()
+	e.http1.mu.Lock()
+	e.http1.waiters = append(e.http1.waiters, ticket)
+	e.http1.mu.Unlock()
 	e.Put(c, 0)
-	e.leaveQueue(ticket)
+	e.http1.leaveQueue(ticket)
 	if again, err := e.Get(0, never, false, nil); err != nil || again != c {
 		t.Errorf("%p, %v, want %p, which has served one request of two", again, err, c)
 	}
