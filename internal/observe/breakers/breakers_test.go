@@ -214,7 +214,7 @@ func TestEvents(t *testing.T) {
 	want := `
 TIME           CLIENT         SERVICE          ENDPOINT                     CHANGE                CAUSE
 08:00:00.000   slow-cooker    bb.demo:8080     bad-1 (127.0.1.2:8080)       closed -> open        7 failures in a row; next probe in 1.2s
-       200ms before: status 200 grpc-status 14 response after 1.23ms
+       200ms before: status 200 grpc-status 14 (Unavailable) response after 1.23ms
           0s before: connect timeout after 1s
 08:00:01.300   slow-cooker    bb.demo:8080     bad-1 (127.0.1.2:8080)       half-open -> closed   probe_succeeded
 08:00:02.000   slow-cooker    bb.demo:8080     good-1 (127.0.1.3:8080)      stays closed          10% of 2 endpoints may be ejected

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"google.golang.org/grpc/codes"
 )
 
 // EventWriter writes events as lines whose columns align as well as can be
@@ -96,7 +98,7 @@ func (r Request) text(event time.Time) string {
 		parts = append(parts, "status "+strconv.FormatUint(uint64(r.Status), 10))
 	}
 	if r.GRPC != nil {
-		parts = append(parts, "grpc-status "+strconv.FormatInt(int64(*r.GRPC), 10))
+		parts = append(parts, fmt.Sprintf("grpc-status %d (%s)", *r.GRPC, codes.Code(*r.GRPC))) //nolint:gosec // of a report, positive
 	}
 	if r.Outcome != "" {
 		parts = append(parts, r.Outcome)

@@ -38,6 +38,7 @@ function show(id, columns, rows, empty) {
 const number = true;
 const ms = (v) => (v == null ? null : v + " ms");
 const percent = (v) => (v == null ? null : (v * 100).toFixed(2) + " %");
+const bytes = (v) => (v == null ? null : v >= 1e6 ? (v / 1e6).toFixed(1) + " MB" : v >= 1e3 ? (v / 1e3).toFixed(1) + " kB" : v.toFixed(0) + " B");
 const health = (v) => (v == null ? "" : v >= 0.99 ? "good" : v >= 0.9 ? "wait" : "bad");
 
 const statColumns = [
@@ -50,6 +51,8 @@ const statColumns = [
   ["P95", (r) => ms(r.latency_ms_p95), null, number],
   ["P99", (r) => ms(r.latency_ms_p99), null, number],
   ["Connections", (r) => r.tcp_open_connections, null, number],
+  ["Read/s", (r) => bytes(r.read_bytes_per_second), null, number],
+  ["Written/s", (r) => bytes(r.write_bytes_per_second), null, number],
 ];
 
 const stateStyle = { closed: "good", "half-open": "wait", open: "bad" };

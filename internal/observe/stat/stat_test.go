@@ -303,6 +303,44 @@ good      1/1   100.00%   5.0rps           1ms           8ms          10ms      
 	}
 }
 
+// TestBytesWithoutRequests: TCP, and streams that go on, show their bytes.
+func TestBytesWithoutRequests(t *testing.T) {
+	r := record(t)
+	for _, peer := range []string{"src", "dst"} {
+		inbound := good + `,direction="inbound",peer="` + peer + `"`
+		r.add(`tcp_open_connections{`+inbound+`}`, 20, 2)
+		r.add(`tcp_read_bytes_total{`+inbound+`}`, 0, ramp(20, 30)...)
+		r.add(`tcp_write_bytes_total{`+inbound+`}`, 0, ramp(20, 70)...)
+	}
+	r.add(`tcp_open_connections{`+bad+`,direction="inbound",peer="src"}`, 20, 1)
+	r.done(20)
+	want := `NAME          MESHED   SUCCESS   RPS   LATENCY_P50   LATENCY_P95   LATENCY_P99   TCP_CONN   READ_BYTES/SEC   WRITE_BYTES/SEC
+bad              1/2         -     -             -             -             -          1           0.0B/s            0.0B/s
+good             1/1         -     -             -             -             -          2          30.0B/s           70.0B/s
+slow-cooker      1/1         -     -             -             -             -          -                -                 -
+`
+	if diff := cmp.Diff(want, compute(t, r.st, Request{Resource: Ref{Kind: Deployment}})); diff != "" {
+		t.Error(diff)
+	}
+	quiet := compute(t, r.st, Request{Resource: Ref{Deployment, "bad"}})
+	if strings.Contains(quiet, "BYTES") {
+		t.Errorf("connections at rest have bytes:\n%s", quiet)
+	}
+}
+
+// TestGRPC: an answer with status 200 is a failure when its trailers say so.
+func TestGRPC(t *testing.T) {
+	r := record(t)
+	inbound := good + `,direction="inbound",status_code="200"`
+	r.add(`response_total{classification="success",grpc_status_code="0",`+inbound+`}`, 0, ramp(20, 3)...)
+	r.add(`response_total{classification="success",grpc_status_code="5",`+inbound+`}`, 0, ramp(20, 3)...)
+	r.add(`response_total{classification="failure",grpc_status_code="14",`+inbound+`}`, 0, ramp(20, 2)...)
+	r.done(20)
+	if got := compute(t, r.st, Request{Resource: Ref{Deployment, "good"}}); !strings.Contains(got, "75.00%   8.0rps") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // inexact is a store that is asked as a Prometheus elsewhere.
 type inexact struct{ *store.Store }
 

@@ -3,6 +3,7 @@ package stat
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -12,19 +13,21 @@ import (
 type Options struct {
 	// Namespaces adds the column NAMESPACE in front.
 	Namespaces bool
-	// Wide adds the byte rates.
+	// Wide adds the byte rates. They are also there when a row has bytes and no
+	// responses: TCP, or streams that go on.
 	Wide bool
 }
 
 // WriteTable writes the rows in Linkerd's columns: the name on the left, all
 // other cells right-aligned, three spaces between. "-" is what does not exist.
 func (t *Table) WriteTable(w io.Writer, o Options) error {
+	wide := o.Wide || slices.ContainsFunc(t.Rows, Row.bytesOnly)
 	var lines [][]string
 	line := func(namespace string, cells ...string) {
 		if o.Namespaces {
 			cells = append([]string{namespace}, cells...)
 		}
-		if !o.Wide {
+		if !wide {
 			cells = cells[:len(cells)-2]
 		}
 		lines = append(lines, cells)
@@ -39,6 +42,11 @@ func (t *Table) WriteTable(w io.Writer, o Options) error {
 		left = 2
 	}
 	return writeAligned(w, lines, left)
+}
+
+// bytesOnly says that there was traffic and that it was no requests.
+func (r Row) bytesOnly() bool {
+	return r.RPS == nil && r.ReadRate != nil && r.WriteRate != nil && *r.ReadRate+*r.WriteRate > 0
 }
 
 // writeAligned pads cells so that columns align: the first `left` columns on
