@@ -216,6 +216,16 @@ func TestExtraAndScheme(t *testing.T) {
 	if got, want := string(AppendRequest1(nil, &r, extra)), "GET /p?q HTTP/1.1\r\nHost: a:80\r\nX-Request-Id: 1\r\n\r\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	// What was there goes.
+	if err := RequestView(&r, head2(get+"x: y\nx-request-id: 0\nx-request-id: 2\n"), true); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(AppendRequest1(nil, &r, extra)), "GET /p?q HTTP/1.1\r\nHost: a:80\r\nx: y\r\nX-Request-Id: 1\r\n\r\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := lines(AppendRequest2(nil, &arena, &r, "http", extra)), get+"x: y\nx-request-id: 1\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 func TestResponseTo1(t *testing.T) {

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"strconv"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
@@ -9,7 +10,8 @@ import (
 // AppendRequest1 appends the head of r, a view, as HTTP/1.1: Host first, the
 // end-to-end fields in their order (crumbs of a cookie joined: RFC 9113 section
 // 8.2.3), the framing, what is about the next connection, and extra, which must
-// be valid and not about either.
+// be valid and not about either; a field of extra takes the place of those of
+// its name.
 //
 // A body of unknown length is sent in chunks. A request for a WebSocket becomes
 // a GET with Upgrade and a key of its own; see WebSocketAccepted.
@@ -32,7 +34,7 @@ func AppendRequest1(dst []byte, r *http1.Request, extra []http1.Header) []byte {
 		switch {
 		case h.Field() == http1.FieldContentLength:
 			length = true // stated below
-		case !r.EndToEnd(h), !valid(h), tunnel && http1.EqualFold(h.Name, keyField):
+		case !r.EndToEnd(h), !valid(h), tunnel && http1.EqualFold(h.Name, keyField), replaced(extra, h.Name):
 		case http1.EqualFold(h.Name, "cookie"):
 			if !cookie {
 				cookie = true
@@ -55,6 +57,16 @@ func AppendRequest1(dst []byte, r *http1.Request, extra []http1.Header) []byte {
 		dst = append(dst, "\r\n"...)
 	}
 	return appendExtra(dst, extra)
+}
+
+// replaced tells whether extra has a field of this name.
+func replaced(extra []http1.Header, name []byte) bool {
+	for i := range extra {
+		if len(extra[i].Name) == len(name) && bytes.EqualFold(extra[i].Name, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // expectsContent tells whether the method defines a meaning for content: its

@@ -21,7 +21,8 @@ var (
 
 // AppendRequest2 appends the head of r, parsed or a view, as fields of HTTP/2:
 // :method, :scheme, :authority and :path first, then the end-to-end fields in
-// their order, and extra, which must be valid and not about the connection.
+// their order, and extra, which must be valid and not about the connection; a
+// field of extra takes the place of those of its name.
 // scheme is "http" or "https", of the transport to the next recipient. arena is
 // space for names in lower case; it grows as needed and is reused once the
 // fields have been sent.
@@ -52,6 +53,7 @@ func AppendRequest2(dst []http1.Header, arena *[]byte, r *http1.Request, scheme 
 		case !r.EndToEnd(h):
 		case (tunnel || r.Connect) && h.Field() == http1.FieldContentLength:
 		case tunnel && http1.EqualFold(h.Name, keyField):
+		case replaced(extra, h.Name):
 		default:
 			dst = append(dst, http1.Header{Name: lower(arena, h.Name), Value: h.Value})
 		}
