@@ -78,10 +78,9 @@ func (d *declaredPorts) opaque(number uint16, name string) (PortProtocol, bool) 
 }
 
 // servicePort decides what callers speak to port i of a service. The first that
-// says something decides: the port's appProtocol; the lists of opaque ports of
-// the service, of an instance, and, where the service has none, of the
-// namespace; an instance's appProtocol; the port's name; and where there is no
-// list at all, Linkerd's list of well-known ports.
+// says something decides: the port's appProtocol; the service's list of opaque
+// ports; the instances; where the service has no list, the namespace's; the
+// port's name; and where there is no list at all, Linkerd's of well-known ports.
 func (n *namespaceBuilder) servicePort(s *Service, sp *corev1.ServicePort, i int) PortProtocol {
 	number := uint16(sp.Port)
 	if p, ok := ParseAppProtocol(deref(sp.AppProtocol)); ok {
