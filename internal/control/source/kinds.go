@@ -26,6 +26,9 @@ var kinds = []understood{
 	{"discovery.k8s.io/v1", EndpointSlice, true, reflect.TypeFor[discoveryv1.EndpointSlice]()},
 	{"apps/v1", Deployment, true, reflect.TypeFor[appsv1.Deployment]()},
 	{v1alpha1.APIVersion, Workload, true, reflect.TypeFor[v1alpha1.Workload]()},
+	{"networking.istio.io/v1", DestinationRule, true, reflect.TypeFor[IstioDestinationRule]()},
+	{"networking.istio.io/v1beta1", DestinationRule, true, reflect.TypeFor[IstioDestinationRule]()},
+	{"networking.istio.io/v1alpha3", DestinationRule, true, reflect.TypeFor[IstioDestinationRule]()},
 }
 
 // elsewhere are kinds that are right in a manifest and mean nothing to a mesh:

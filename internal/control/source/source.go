@@ -29,6 +29,8 @@ const (
 	EndpointSlice Kind = "EndpointSlice"
 	Deployment    Kind = "Deployment"
 	Workload      Kind = "Workload"
+
+	DestinationRule Kind = "DestinationRule"
 )
 
 // Key names one object. Namespace is empty for kinds without one.
@@ -49,8 +51,8 @@ func (k Key) String() string {
 
 // Object is one object and where it came from. Value is one of *corev1.Service,
 // *corev1.Pod, *corev1.Namespace, *appsv1.Deployment,
-// *discoveryv1.EndpointSlice, *v1alpha1.Workload, as Kind says. It is not
-// changed after it is published.
+// *discoveryv1.EndpointSlice, *v1alpha1.Workload, *IstioDestinationRule, as
+// Kind says. It is not changed after it is published.
 type Object struct {
 	Key
 	Value  any

@@ -20,6 +20,9 @@ func (w *walker) value(n *yaml.Node, t reflect.Type, path string, depth int) any
 	if depth <= 3 && path != "" {
 		w.origin.Fields[path] = w.line(n)
 	}
+	if d, ok := messageOf(t); ok {
+		return w.message(n, d, path, depth)
+	}
 	for t.Kind() == reflect.Pointer && !decodesItself(t) {
 		t = t.Elem()
 	}
