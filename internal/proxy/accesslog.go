@@ -4,24 +4,24 @@ import (
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/listener"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
 
 // log writes the exchange's line to the access log.
-func (c *conn) log() {
-	x := &c.x
-	took := c.srv.clock() - x.start
+func (x *exchange) log(down *listener.Conn, protocol string) {
+	took := x.srv.clock() - x.start
 	e := telemetry.AccessEntry{
 		Start:            time.Now().Add(-took),
 		Duration:         took,
 		UpstreamTime:     -1,
-		Protocol:         "HTTP/1.1",
+		Protocol:         protocol,
 		Status:           x.status,
 		Reason:           x.reason,
 		BytesReceived:    x.received,
 		BytesSent:        x.sent,
-		DownstreamLocal:  c.down.LocalAddr().String(),
-		DownstreamRemote: c.down.RemoteAddr().String(),
+		DownstreamLocal:  down.LocalAddr().String(),
+		DownstreamRemote: down.RemoteAddr().String(),
 	}
 	if x.headAt != 0 {
 		e.UpstreamTime = x.headAt - x.start
@@ -39,20 +39,17 @@ func (c *conn) log() {
 		e.UpstreamHost = x.endpoint.Address()
 	}
 	if !x.malformed {
-		c.logRequest(&e)
+		x.logRequest(&e)
 	}
-	c.srv.cfg.AccessLog.Log(&e)
+	x.srv.cfg.AccessLog.Log(&e)
 }
 
-func (c *conn) logRequest(e *telemetry.AccessEntry) {
-	e.Method, e.Path, e.Authority = c.req.Method, c.req.Path, c.req.Host
-	if c.req.Minor == 0 {
-		e.Protocol = "HTTP/1.0"
-	}
-	e.ForwardedFor, _ = http1.Find(c.req.Headers, "x-forwarded-for")
-	e.UserAgent, _ = http1.Find(c.req.Headers, "user-agent")
-	e.RequestID = c.req.RequestID
-	if !c.req.HasRequestID && c.x.extra[0].Value != nil {
-		e.RequestID = c.x.requestID[:]
+func (x *exchange) logRequest(e *telemetry.AccessEntry) {
+	e.Method, e.Path, e.Authority = x.req.Method, x.req.Path, x.req.Host
+	e.ForwardedFor, _ = http1.Find(x.req.Headers, "x-forwarded-for")
+	e.UserAgent, _ = http1.Find(x.req.Headers, "user-agent")
+	e.RequestID = x.req.RequestID
+	if !x.req.HasRequestID && x.extra[0].Value != nil {
+		e.RequestID = x.requestID[:]
 	}
 }

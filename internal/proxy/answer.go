@@ -26,7 +26,7 @@ func (c *conn) refuse(why telemetry.Reason) (again bool) {
 		if !c.enter(phaseStream) {
 			c.revive(phaseStream) // the bound has done its work: room for the answer
 		}
-		c.answer(a)
+		c.answer()
 	} else {
 		x.closing = true
 	}
@@ -67,43 +67,45 @@ func (c *conn) unread() bool {
 	}
 }
 
-func (c *conn) answer(a *telemetry.Answer) {
+func (c *conn) answer() {
 	x := &c.x
-	extra := [4]http1.Header{{Name: []byte("recloser-reason"), Value: []byte(a.Details)}}
-	headers := extra[:1]
-	if x.reason == telemetry.LimitOverflow {
-		headers = append(headers, http1.Header{Name: []byte("x-envoy-overloaded"), Value: []byte("true")})
-	}
-	body := []byte(a.Text)
-	if x.detail != "" {
-		body = append(append(body, ": "...), x.detail...)
-	}
-	msg := http1.Answer{Status: a.Status, Body: body, KeepAlive: !x.closing, Extra: headers}
+	status, headers, body := x.refusal()
+	msg := http1.Answer{Status: status, Body: body, KeepAlive: !x.closing, Extra: headers}
 	if !x.malformed {
 		msg.Head = c.req.Head
 		msg.HTTP10 = c.req.Minor == 0
 	}
-	if !x.malformed && x.isGRPC() {
-		msg = grpcAnswer(a, body, headers)
-		msg.KeepAlive = !x.closing
-	}
-	x.status = msg.Status
+	x.status = status
 	x.headSent = true
 	c.out = msg.Append(c.out[:0])
-	x.sent = int64(len(msg.Body))
+	x.sent = int64(len(body))
 	if c.reply(c.out) != telemetry.ViaUpstream {
 		x.closing = true
 	}
 }
 
-// grpcAnswer is the same refusal in trailers-only form: HTTP 200, and the
-// status where a gRPC client looks for it.
-func grpcAnswer(a *telemetry.Answer, text []byte, headers []http1.Header) http1.Answer {
-	headers = append(headers,
+// refusal is the answer of ours that names x.reason, in the caller's terms: a
+// gRPC caller gets it in trailers-only form, HTTP 200 and the status where a
+// gRPC client looks for it. The body is plain text, and may be none.
+func (x *exchange) refusal() (status int, headers []http1.Header, body []byte) {
+	a := x.reason.Answer()
+	headers = make([]http1.Header, 0, 6)
+	headers = append(headers, http1.Header{Name: []byte("recloser-reason"), Value: []byte(a.Details)})
+	if x.reason == telemetry.LimitOverflow {
+		headers = append(headers, http1.Header{Name: []byte("x-envoy-overloaded"), Value: []byte("true")})
+	}
+	body = []byte(a.Text)
+	if x.detail != "" {
+		body = append(append(body, ": "...), x.detail...)
+	}
+	if x.malformed || !x.isGRPC() {
+		return a.Status, headers, body
+	}
+	x.grpc = max(a.GRPC, grpcUnknown)
+	return 200, append(headers,
 		http1.Header{Name: []byte("content-type"), Value: []byte("application/grpc")},
-		http1.Header{Name: []byte("grpc-status"), Value: strconv.AppendInt(nil, int64(max(a.GRPC, 2)), 10)},
-		http1.Header{Name: []byte("grpc-message"), Value: percentEncode(text)})
-	return http1.Answer{Status: 200, Extra: headers}
+		http1.Header{Name: []byte("grpc-status"), Value: strconv.AppendInt(nil, int64(x.grpc), 10)},
+		http1.Header{Name: []byte("grpc-message"), Value: percentEncode(body)}), nil
 }
 
 // percentEncode writes a grpc-message: printable ASCII but "%" stands for
@@ -127,7 +129,7 @@ func (c *conn) finish() (again bool) {
 	x := &c.x
 	x.count()
 	if c.srv.cfg.AccessLog.Enabled() {
-		c.log()
+		x.log(c.down, c.protocol())
 	}
 	if x.closing || c.expired() || c.isGone() {
 		c.last = true
@@ -142,6 +144,13 @@ func (c *conn) finish() (again bool) {
 	return true
 }
 
+func (c *conn) protocol() string {
+	if !c.x.malformed && c.req.Minor == 0 {
+		return "HTTP/1.0"
+	}
+	return "HTTP/1.1"
+}
+
 // overloaded is what a connection beyond the bound is told.
 func overloaded() []byte {
 	a := telemetry.Overload.Answer()
@@ -153,7 +162,7 @@ var requestIDName = []byte("x-request-id")
 
 // newRequestID makes an x-request-id (a version 4 UUID, as Envoy's is), so
 // that one request can be followed through every log.
-func (c *conn) newRequestID() []http1.Header {
+func (x *exchange) newRequestID() []http1.Header {
 	var u [16]byte
 	a, b := rand.Uint64(), rand.Uint64()
 	for i := range 8 {
@@ -161,15 +170,15 @@ func (c *conn) newRequestID() []http1.Header {
 	}
 	u[6] = u[6]&0x0f | 0x40
 	u[8] = u[8]&0x3f | 0x80
-	id := c.x.requestID[:]
+	id := x.requestID[:]
 	hex.Encode(id[0:8], u[0:4])
 	hex.Encode(id[9:13], u[4:6])
 	hex.Encode(id[14:18], u[6:8])
 	hex.Encode(id[19:23], u[8:10])
 	hex.Encode(id[24:36], u[10:16])
 	id[8], id[13], id[18], id[23] = '-', '-', '-', '-'
-	c.x.extra[0] = http1.Header{Name: requestIDName, Value: id}
-	return c.x.extra[:]
+	x.extra[0] = http1.Header{Name: requestIDName, Value: id}
+	return x.extra[:]
 }
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }

@@ -38,7 +38,8 @@ type conn struct {
 	// Shared with the sweeper and watchers.
 	state     atomic.Uint64
 	current   atomic.Pointer[upstream.Conn]
-	gone      chan struct{} // closed when the caller went away
+	box       atomic.Pointer[answerBox] // where the endpoint speaks HTTP/2
+	gone      chan struct{}             // closed when the caller went away
 	goneOnce  sync.Once
 	watchable atomic.Bool
 	watchMu   sync.Mutex
@@ -177,9 +178,10 @@ func broken(err error) string {
 	return ""
 }
 
-// gather writes the head in out, and body behind it, in one system call.
-func (c *conn) gather(to net.Conn, body []byte) (int, error) {
-	if len(body) <= copyMost {
+// gather writes the head in out, and body behind it, in one system call. TLS
+// would make a record of each part.
+func (c *conn) gather(to net.Conn, plain bool, body []byte) (int, error) {
+	if len(body) <= copyMost || !plain {
 		c.out = append(c.out, body...)
 		return to.Write(c.out)
 	}

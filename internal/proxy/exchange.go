@@ -287,3 +287,16 @@ func (x *exchange) isGRPC() bool {
 	ct, ok := http1.Find(x.req.Headers, "content-type")
 	return ok && bytes.HasPrefix(ct, []byte("application/grpc")) && !bytes.HasPrefix(ct, []byte("application/grpc-web"))
 }
+
+// forwardFields appends what the forwarded request has beyond the caller's
+// fields, and states how much is left of the caller's deadline.
+func (x *exchange) forwardFields(dst []http1.Header) []http1.Header {
+	x.shortenDeadline()
+	if x.req.HasRequestID {
+		return dst
+	}
+	if x.extra[0].Value == nil {
+		x.newRequestID()
+	}
+	return append(dst, x.extra[0])
+}

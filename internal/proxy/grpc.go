@@ -39,6 +39,23 @@ func (x *exchange) grpcTimeout() (time.Duration, bool) {
 	return parseGRPCTimeout(v)
 }
 
+// shortenDeadline makes the request's grpc-timeout say what is left of it: the
+// next one must not work for a caller that has given up.
+func (x *exchange) shortenDeadline() {
+	if x.deadline == 0 {
+		return
+	}
+	if _, ok := x.grpcTimeout(); !ok {
+		return
+	}
+	for i := range x.req.Headers {
+		if h := &x.req.Headers[i]; http1.EqualFold(h.Name, grpcTimeoutHeader) {
+			h.Value = appendGRPCTimeout(nil, x.deadline-x.srv.clock())
+			return
+		}
+	}
+}
+
 func parseGRPCTimeout(v []byte) (time.Duration, bool) {
 	if len(v) < 2 || len(v) > 9 {
 		return 0, false

@@ -134,8 +134,15 @@ func (c *conn) bound(p phase, tick uint64) time.Duration {
 // interrupt wakes the connection's goroutine out of whatever it waits for.
 func (c *conn) interrupt() {
 	c.down.Interrupt()
+	c.interruptUpstream()
+}
+
+func (c *conn) interruptUpstream() {
 	if up := c.current.Load(); up != nil {
 		up.Interrupt()
+	}
+	if b := c.box.Load(); b != nil {
+		b.interrupt()
 	}
 }
 

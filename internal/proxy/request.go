@@ -71,10 +71,7 @@ func (c *conn) admit() telemetry.Reason {
 func (c *conn) forward() (again bool) {
 	x := &c.x
 	x.endpoint.Metrics().Request()
-	why := c.send()
-	if why == telemetry.ViaUpstream {
-		why = c.receive()
-	}
+	why := c.carry()
 	c.endWatch()
 	c.giveBack(why)
 	c.release(&c.up)
@@ -89,6 +86,20 @@ func (c *conn) forward() (again bool) {
 	x.closing = true
 	x.torn = x.untilClose
 	return c.finish()
+}
+
+// carry does so in the protocol that the endpoint speaks.
+func (c *conn) carry() telemetry.Reason {
+	switch {
+	case c.req.Connect:
+		return c.carryBytes()
+	case c.upstream2():
+		return c.exchange2()
+	}
+	if why := c.send(); why != telemetry.ViaUpstream {
+		return why
+	}
+	return c.receive()
 }
 
 // send connects and sends the head, with what is there of the body; the rest
@@ -179,7 +190,7 @@ func (c *conn) replayable() bool {
 func (c *conn) compose() (whole bool) {
 	var opts http1.ForwardOptions
 	if !c.req.HasRequestID {
-		opts.Extra = c.newRequestID()
+		opts.Extra = c.x.newRequestID()
 	}
 	c.out = c.req.AppendForward(c.out[:0], opts)
 	return c.composeBody()
@@ -221,7 +232,7 @@ func (c *conn) spoiled(err error) {
 
 func (c *conn) write() error {
 	head := len(c.out)
-	n, err := c.gather(c.x.conn.Conn, c.x.body)
+	n, err := c.gather(c.x.conn.Conn, c.x.conn.Plain(), c.x.body)
 	c.out = c.out[:head] // as it was, for a replay
 	c.x.endpoint.Metrics().BytesWritten(n)
 	return err

@@ -212,7 +212,7 @@ func (c *conn) responseBody(here []byte) telemetry.Reason {
 func (c *conn) replyHead(body []byte) telemetry.Reason {
 	c.x.headSent = true
 	c.x.sent += int64(len(body))
-	n, err := c.gather(c.down.Conn, body)
+	n, err := c.gather(c.down.Conn, c.down.Plain(), body)
 	return c.replied(n, err)
 }
 
@@ -231,7 +231,7 @@ func (c *conn) lengthBody(here []byte, length int64) telemetry.Reason {
 		return why
 	}
 	for left := length - int64(len(here)); left > 0; {
-		if left >= spliceFrom {
+		if left >= spliceFrom && c.splices() {
 			n, why := c.splice(min(left, splicePiece))
 			if why != telemetry.ViaUpstream {
 				return why
@@ -251,8 +251,10 @@ func (c *conn) lengthBody(here []byte, length int64) telemetry.Reason {
 	return telemetry.ViaUpstream
 }
 
-// splice moves n bytes from the endpoint to the caller, within the kernel
-// where both are plain sockets.
+// splices tells whether the kernel can move bytes from one side to the other.
+func (c *conn) splices() bool { return c.down.Plain() && c.x.conn.Plain() }
+
+// splice moves n bytes from the endpoint to the caller, within the kernel.
 func (c *conn) splice(n int64) (int64, telemetry.Reason) {
 	x := &c.x
 	from := io.LimitedReader{R: x.conn.Conn, N: n}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
 	"github.com/reclosermesh/recloser/internal/proxy/listener"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/telemetry"
@@ -92,11 +93,14 @@ type ServerConfig struct {
 	// Protocol is what connections speak.
 	Protocol Protocol
 	HTTP1    http1.Limits
-	Timeouts  Timeouts
+	// HTTP2 says how HTTP/2 is spoken; what it shares with HTTP1 is taken from
+	// there.
+	HTTP2    http2.Config
+	Timeouts Timeouts
 	// MaxConnections bounds the downstream connections. 0: none.
 	MaxConnections int
 	// Wrap makes the transport of an accepted connection. nil: plain.
-	Wrap      func(net.Conn) (net.Conn, error)
+	Wrap      func(ctx context.Context, c net.Conn) (net.Conn, error)
 	Metrics   *telemetry.DownstreamMetrics
 	AccessLog *telemetry.AccessLog // nil: off
 	Clock     breaker.Clock        // nil: breaker.Monotonic
@@ -112,6 +116,9 @@ type Server struct {
 	t        Timeouts
 	clock    breaker.Clock
 	buffers  sync.Pool
+	carriers sync.Pool // of *carrier
+	fields   sync.Pool // of *fieldSpace
+	http2    http2.Config
 	tick     atomic.Uint64 // counts sweeps; the coarse clock of phases
 	draining atomic.Bool
 	drainAt  atomic.Uint64 // tick at which draining began
@@ -135,12 +142,15 @@ func NewServer(cfg ServerConfig) *Server {
 		cfg.Clock = breaker.Monotonic
 	}
 	return &Server{
-		cfg:     cfg,
-		t:       cfg.Timeouts.withDefaults(),
-		clock:   cfg.Clock,
-		buffers: sync.Pool{New: func() any { return &buffer{make([]byte, bufferSize)} }},
-		conns:   map[session]struct{}{},
-		ended:   make(chan struct{}),
+		cfg:      cfg,
+		t:        cfg.Timeouts.withDefaults(),
+		clock:    cfg.Clock,
+		buffers:  sync.Pool{New: func() any { return &buffer{make([]byte, bufferSize)} }},
+		carriers: sync.Pool{New: func() any { return new(carrier) }},
+		fields:   sync.Pool{New: func() any { return &fieldSpace{fields: make([]http1.Header, 0, 32)} }},
+		http2:    http2Config(&cfg),
+		conns:    map[session]struct{}{},
+		ended:    make(chan struct{}),
 	}
 }
 

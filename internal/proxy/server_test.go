@@ -197,7 +197,7 @@ func TestGatheredWrite(t *testing.T) {
 		c.out = append(c.out[:0], "head"...)
 		want.WriteString("head")
 		want.Write(body)
-		if n, err := c.gather(to, body); n != 4+size || err != nil {
+		if n, err := c.gather(to, true, body); n != 4+size || err != nil {
 			t.Errorf("%d bytes: wrote %d, %v", size, n, err)
 		}
 	}

@@ -9,9 +9,8 @@ import (
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
 
-// tunnel joins both connections after a 101 (RFC 9110 section 7.8): bytes go
-// through unread, each side can close its half, and both connections end with
-// it. here came from the endpoint behind its 101.
+// tunnel joins both connections after a 101 (RFC 9110 section 7.8). here came
+// from the endpoint behind it.
 func (c *conn) tunnel(here []byte) telemetry.Reason {
 	x := &c.x
 	c.endWatch()
@@ -23,6 +22,39 @@ func (c *conn) tunnel(here []byte) telemetry.Reason {
 		}
 		early = u.left
 	}
+	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{})
+	return c.join(early, here)
+}
+
+// carryBytes is a CONNECT (RFC 9110 section 9.3.6): a connection to the
+// endpoint, and bytes both ways.
+func (c *conn) carryBytes() telemetry.Reason {
+	x := &c.x
+	var err error
+	c.enter(phaseWait)
+	if x.conn, err = x.endpoint.Connect(x.connectBefore()); err != nil {
+		return x.connectFailure(err)
+	}
+	c.current.Store(x.conn)
+	c.enter(phaseStream)
+	if c.isGone() {
+		return telemetry.DownstreamGone
+	}
+	x.headAt = c.srv.clock()
+	x.status = 200
+	c.resp.KeepAlive = false // the connection belongs to the caller
+	c.up = c.srv.buffers.Get().(*buffer)
+	c.out = append(c.out[:0], "HTTP/1.1 200 OK\r\n\r\n"...)
+	early := c.in.b[c.r:c.w]
+	c.r = c.w
+	return c.join(early, nil)
+}
+
+// join sends the answer in out and moves bytes both ways, unread: each side can
+// close its half, and both connections end with it. early came from the caller
+// behind its request, here from the endpoint behind its answer.
+func (c *conn) join(early, here []byte) telemetry.Reason {
+	x := &c.x
 	x.settle(x.verdict())
 	x.closing = true
 	if x.deadline != 0 { // it bounds the exchange, which is over
@@ -31,7 +63,6 @@ func (c *conn) tunnel(here []byte) telemetry.Reason {
 			c.interrupt()
 		}
 	}
-	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{})
 	if why := c.replyHead(here); why != telemetry.ViaUpstream {
 		return why
 	}

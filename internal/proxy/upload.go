@@ -110,7 +110,7 @@ func (c *conn) runUpload(u *upload) uploadState {
 
 func (c *conn) uploadLength(u *upload, left int64) uploadState {
 	for left > 0 {
-		if left >= spliceFrom {
+		if left >= spliceFrom && c.splices() {
 			// The last bytes are left to the loop below.
 			u.splicing.Store(true)
 			n, err := io.Copy(c.x.conn.Conn, &io.LimitedReader{R: c.down.Conn, N: min(left-bufferSize, splicePiece)})
@@ -176,6 +176,15 @@ func (c *conn) spliceFailure(u *upload, err error) uploadState {
 	return uploadRefused
 }
 
+func (c *conn) resumeUpstream() {
+	if up := c.x.conn; up != nil {
+		_ = up.SetDeadline(time.Time{})
+	}
+	if b := c.box.Load(); b != nil {
+		b.resume()
+	}
+}
+
 // endUpload stops the uploader and takes back the read side. True: the whole
 // body was sent.
 func (c *conn) endUpload() bool {
@@ -188,10 +197,10 @@ func (c *conn) endUpload() bool {
 	case <-u.done:
 	default:
 		c.down.InterruptRead()
-		x.conn.Interrupt()
+		c.interruptUpstream()
 		<-u.done
 		// It may have been done but for noticing: then both go on.
-		_ = x.conn.SetDeadline(time.Time{})
+		c.resumeUpstream()
 		c.resume()
 	}
 	x.received += u.sent

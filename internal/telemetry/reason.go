@@ -19,6 +19,8 @@ const (
 	ConnectTimeout
 	ConnectionLost
 	ConnectionLostMidway
+	RemoteReset
+	RemoteResetMidway
 	UpstreamProtocol
 	RequestTimeout
 	PerTryTimeout
@@ -69,6 +71,8 @@ var answers = [reasonCount]Answer{
 	ConnectTimeout:       {Flag: "UF", Details: "upstream_reset_before_response_started{connection_timeout}", Status: 503, GRPC: 14, Text: "no connection to the endpoint in time"},
 	ConnectionLost:       {Flag: "UC", Details: "upstream_reset_before_response_started{connection_termination}", Status: 503, GRPC: 14, Text: "the endpoint closed the connection before it answered"},
 	ConnectionLostMidway: {Flag: "UC", Details: "upstream_reset_after_response_started{connection_termination}", GRPC: 14, Text: "the endpoint closed the connection within its answer", Close: true},
+	RemoteReset:          {Flag: "UR", Details: "upstream_reset_before_response_started{remote_reset}", Status: 503, GRPC: 14, Text: "the endpoint reset the stream before it answered"},
+	RemoteResetMidway:    {Flag: "UR", Details: "upstream_reset_after_response_started{remote_reset}", GRPC: 14, Text: "the endpoint reset the stream within its answer"},
 	UpstreamProtocol:     {Flag: "UPE", Details: "upstream_reset_before_response_started{protocol_error}", Status: 502, GRPC: 14, Text: "the endpoint's answer is not valid HTTP"},
 	RequestTimeout:       {Flag: "UT", Details: "upstream_response_timeout", Status: 504, GRPC: 4, Text: "upstream request timeout"},
 	PerTryTimeout:        {Flag: "UT", Details: "upstream_per_try_timeout", Status: 504, GRPC: 4, Text: "the endpoint did not answer in time"},

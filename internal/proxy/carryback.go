@@ -1,0 +1,291 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/reclosermesh/recloser/internal/proxy/bridge"
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// This file is the way back of what carry.go carries: the answer of an endpoint
+// of HTTP/1.1, or the bytes after an upgrade, to a caller of HTTP/2.
+
+// receive reads the answer and sends it on. The result is ViaUpstream when all
+// of it is handed over.
+func (k *carrier) receive() telemetry.Reason {
+	if why := k.head(); why != telemetry.ViaUpstream {
+		return why
+	}
+	x := k.x
+	if !bridge.Acceptable(&k.resp, x.req) {
+		x.detail = "an answer that does not fit a request to upgrade"
+		return telemetry.UpstreamProtocol
+	}
+	x.headAt = x.srv.clock()
+	x.status = k.resp.Status
+	if k.resp.Tunnel {
+		return k.switched()
+	}
+	if x.permit.Probe() || k.resp.Status >= 500 {
+		x.settle(x.verdict())
+	}
+	if why := k.body(); why != telemetry.ViaUpstream {
+		return why
+	}
+	k.st.mu.Lock()
+	x.settle(x.verdict())
+	k.st.handedOver()
+	k.st.mu.Unlock()
+	k.st.conn.h2.Flush()
+	return telemetry.ViaUpstream
+}
+
+// reply sends resp's head.
+func (k *carrier) reply(end bool) {
+	st := k.st
+	space := st.conn.srv.fields.Get().(*fieldSpace)
+	space.fields = bridge.AppendResponse2(space.fields[:0], &space.arena, &k.resp, &st.req)
+	st.mu.Lock()
+	if st.stage != over && !st.gone {
+		st.down.SendHead(space.fields, end)
+		st.x.headSent = st.x.headSent || k.resp.Status >= 200 || k.resp.Tunnel
+	}
+	st.mu.Unlock()
+	space.free(st.conn.srv)
+}
+
+// body sends the head and the body.
+func (k *carrier) body() telemetry.Reason {
+	k.reply(k.resp.Body.Kind == http1.BodyNone)
+	switch k.resp.Body.Kind {
+	case http1.BodyLength:
+		return k.lengthBody(k.resp.Body.Length)
+	case http1.BodyChunked:
+		return k.chunkedBody()
+	case http1.BodyUntilClose:
+		return k.openBody()
+	default:
+		return telemetry.ViaUpstream // what is left in the buffer, nobody claims
+	}
+}
+
+func (k *carrier) lengthBody(left int64) telemetry.Reason {
+	for {
+		n := min(left, int64(k.w-k.r))
+		if left -= n; n > 0 {
+			if why := k.pass(k.in.b[k.r:k.r+int(n)], left == 0); why != telemetry.ViaUpstream {
+				return why
+			}
+			k.r += int(n)
+		}
+		if left == 0 {
+			return telemetry.ViaUpstream
+		}
+		if why := k.more(); why != telemetry.ViaUpstream {
+			return why
+		}
+	}
+}
+
+// more reads when all that was read has been used.
+func (k *carrier) more() telemetry.Reason {
+	k.st.conn.h2.Flush()
+	k.r, k.w = 0, 0
+	if n, err := k.read(); n == 0 {
+		return k.lost(err)
+	}
+	k.x.settleStream()
+	return telemetry.ViaUpstream
+}
+
+func (k *carrier) chunkedBody() telemetry.Reason {
+	k.chunk.Reset(&k.x.srv.cfg.HTTP1)
+	for {
+		var n int
+		var done bool
+		var err error
+		k.plain, n, done, err = k.chunk.Decode(k.plain[:0], k.in.b[k.r:k.w])
+		if err != nil {
+			return k.broken(err)
+		}
+		k.r += n
+		trailers := k.chunk.Trailers()
+		if len(k.plain) > 0 || done && len(trailers) == 0 {
+			if why := k.pass(k.plain, done && len(trailers) == 0); why != telemetry.ViaUpstream {
+				return why
+			}
+		}
+		if done {
+			k.trailers(trailers)
+			return telemetry.ViaUpstream
+		}
+		if why := k.more(); why != telemetry.ViaUpstream {
+			return why
+		}
+	}
+}
+
+func (k *carrier) trailers(fields []http1.Header) {
+	if len(fields) == 0 {
+		return
+	}
+	st := k.st
+	if k.x.isGRPC() {
+		k.x.grpc = grpcStatus(fields)
+	}
+	space := st.conn.srv.fields.Get().(*fieldSpace)
+	space.fields = bridge.AppendTrailers2(space.fields[:0], &space.arena, fields)
+	st.mu.Lock()
+	st.down.SendHead(space.fields, true)
+	st.mu.Unlock()
+	space.free(st.conn.srv)
+}
+
+// openBody is a body that ends with the endpoint's connection.
+func (k *carrier) openBody() telemetry.Reason {
+	for {
+		if k.w > k.r {
+			if why := k.pass(k.in.b[k.r:k.w], false); why != telemetry.ViaUpstream {
+				return why
+			}
+		}
+		k.st.conn.h2.Flush()
+		k.r, k.w = 0, 0
+		if n, err := k.read(); n == 0 {
+			if errors.Is(err, io.EOF) {
+				return k.pass(nil, true)
+			}
+			return k.lost(err)
+		}
+		k.x.settleStream()
+	}
+}
+
+// pass hands a piece of the answer's body over, and waits while too much of it
+// waits for the caller.
+func (k *carrier) pass(b []byte, end bool) telemetry.Reason {
+	st := k.st
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if why := st.stopped(); why != telemetry.ViaUpstream {
+		return why
+	}
+	st.x.sent += int64(len(b))
+	st.down.SendData(b, end)
+	for !end && st.down.Queued() > queuedMost {
+		st.conn.h2.Flush()
+		st.news.Wait()
+		if why := st.stopped(); why != telemetry.ViaUpstream {
+			return why
+		}
+	}
+	return telemetry.ViaUpstream
+}
+
+// switched joins both sides after a 101: the caller's stream has become a
+// tunnel (RFC 8441).
+func (k *carrier) switched() telemetry.Reason {
+	if !bridge.WebSocketAccepted(k.out, &k.resp) {
+		k.x.detail = "Sec-WebSocket-Accept does not fit the key"
+		return telemetry.UpstreamProtocol
+	}
+	k.reply(false)
+	return k.tunnel()
+}
+
+// tunnel moves bytes both ways until both sides have ended.
+func (k *carrier) tunnel() telemetry.Reason {
+	st := k.st
+	k.endUpload() // there is none: such a request has no body before its answer
+	st.mu.Lock()
+	st.settleTunnel()
+	st.answered = false
+	st.mu.Unlock()
+	var up sync.WaitGroup
+	up.Go(k.pumpUp)
+	why := k.pumpDown()
+	if why != telemetry.ViaUpstream {
+		st.mu.Lock()
+		st.interrupt()
+		st.mu.Unlock()
+		k.conn.Interrupt()
+	}
+	up.Wait()
+	return why
+}
+
+// pumpUp moves what the caller sends.
+func (k *carrier) pumpUp() {
+	st := k.st
+	buf := st.conn.srv.buffers.Get().(*buffer)
+	defer st.conn.srv.buffers.Put(buf)
+	for {
+		n, end, _, ok := st.take(buf.b)
+		if !ok {
+			k.conn.Interrupt()
+			return
+		}
+		if n > 0 {
+			wrote, err := k.conn.Write(buf.b[:n])
+			k.x.endpoint.Metrics().BytesWritten(wrote)
+			if err != nil {
+				k.conn.Interrupt()
+				return
+			}
+			st.credited(n)
+		}
+		if end {
+			if half, ok := k.conn.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+				k.conn.Interrupt()
+			}
+			return
+		}
+	}
+}
+
+// pumpDown moves what the endpoint sends.
+func (k *carrier) pumpDown() telemetry.Reason {
+	if why := k.openBody(); why != telemetry.ViaUpstream {
+		return why
+	}
+	k.st.conn.h2.Flush()
+	return telemetry.ViaUpstream
+}
+
+// carryBytes is a CONNECT: a connection to the endpoint, and bytes both ways.
+func (st *stream) carryBytes() {
+	k := st.conn.srv.carriers.Get().(*carrier)
+	k.begin(st)
+	why := k.connectBytes()
+	if why == telemetry.ViaUpstream {
+		why = k.tunnel()
+	}
+	k.end(why)
+}
+
+func (k *carrier) connectBytes() telemetry.Reason {
+	st, x := k.st, k.x
+	var err error
+	if k.conn, err = x.endpoint.Connect(x.connectBefore()); err != nil {
+		return x.connectFailure(err)
+	}
+	k.whole = true
+	st.use(k.conn)
+	if why := k.interrupted(); why != telemetry.ViaUpstream {
+		return why
+	}
+	x.headAt = x.srv.clock()
+	x.status = 200
+	k.resp.Tunnel = true
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if !st.gone {
+		st.x.headSent = true
+		st.down.SendHead([]http1.Header{{Name: statusName, Value: []byte("200")}}, false)
+		st.conn.h2.Flush()
+	}
+	return telemetry.ViaUpstream
+}

@@ -1,0 +1,344 @@
+package proxy
+
+import (
+	"errors"
+	"strconv"
+
+	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/reclosermesh/recloser/internal/proxy/bridge"
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// This file carries a request from one connection of HTTP/2 to another: the
+// readers of the two connections hand frames over as they come, each side's
+// window opens as the other side takes the bytes, and no goroutine waits.
+
+// answerSink is a stream as the Sink of the endpoint's side.
+type answerSink stream
+
+// fieldSpace is room for the fields of a head that is passed on.
+type fieldSpace struct {
+	fields []http1.Header
+	arena  []byte
+}
+
+func (f *fieldSpace) free(s *Server) {
+	clear(f.fields)
+	f.fields, f.arena = f.fields[:0], f.arena[:0]
+	s.fields.Put(f)
+}
+
+// requestFields are the fields for an endpoint of HTTP/2.
+func (x *exchange) requestFields(space *fieldSpace) []http1.Header {
+	var extra [2]http1.Header
+	space.fields = bridge.AppendRequest2(space.fields[:0], &space.arena, x.req, "http", x.forwardFields(extra[:0]))
+	return space.fields
+}
+
+// tryRelay opens the endpoint's stream if that needs no waiting. It runs on the
+// caller's reader.
+func (st *stream) tryRelay() bool {
+	if st.req.Upgrade != nil {
+		return false // whether the endpoint takes it may have to be asked
+	}
+	space := st.conn.srv.fields.Get().(*fieldSpace)
+	defer space.free(st.conn.srv)
+	up, ok := st.x.endpoint.TryOpen(st.x.requestFields(space), st.bodyless(), (*answerSink)(st))
+	if !ok {
+		return false
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.joined(up)
+	st.conn.h2.FlushAfter(up.Conn())
+	return true
+}
+
+// bodyless tells whether the head is all of the request, and remembers what it
+// said.
+func (st *stream) bodyless() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.upEnded = st.in.end && len(st.in.data) == 0 && len(st.kept) == 0 && st.in.trailers == nil
+	return st.upEnded
+}
+
+// relay opens the endpoint's stream, waiting for a connection.
+func (st *stream) relay() {
+	space := st.conn.srv.fields.Get().(*fieldSpace)
+	defer space.free(st.conn.srv)
+	x := &st.x
+	up, err := x.endpoint.Open(x.connectBefore(), st.done, x.requestFields(space), st.bodyless(), (*answerSink)(st))
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err != nil {
+		st.endRelay(x.connectFailure(err))
+		return
+	}
+	st.joined(up)
+	up.Conn().Flush()
+	st.conn.h2.Flush()
+}
+
+// relayUpgrade is relay for a WebSocket (RFC 8441), if the endpoint takes them
+// so; otherwise it is asked in the way of HTTP/1.1.
+func (st *stream) relayUpgrade() {
+	x := &st.x
+	takes, err := x.endpoint.ExtendedConnect(x.connectBefore(), st.done)
+	switch {
+	case err != nil:
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		st.endRelay(x.connectFailure(err))
+	case takes:
+		st.relay()
+	default:
+		st.carry()
+	}
+}
+
+// joined begins the relaying. The endpoint may have answered already. mu is
+// held.
+func (st *stream) joined(up *http2.Stream) {
+	if st.stage == over { // its answer was so quick that it is all here
+		return
+	}
+	st.up = up
+	if st.gone {
+		st.endRelay(st.goneReason())
+		return
+	}
+	if st.x.late() {
+		st.endRelay(telemetry.RequestTimeout)
+		return
+	}
+	st.stage = relaying
+	if st.upEnded {
+		return
+	}
+	again := st.kept // by an earlier try
+	b := st.in.data
+	st.in.data = nil
+	st.keep(b)
+	end := st.in.end && st.in.trailers == nil
+	if len(again) > 0 {
+		st.credit(up.SendData(again, end && len(b) == 0))
+	}
+	if len(b) > 0 || end && len(again) == 0 {
+		st.credit(up.SendData(b, end))
+	}
+	if st.in.trailers != nil {
+		up.SendHead(st.in.trailers, true)
+	}
+}
+
+// Head is an interim answer or the head of the final one.
+func (a *answerSink) Head(up *http2.Stream, h *http2.Head, end bool) {
+	st := (*stream)(a)
+	st.touch()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.stale(up) {
+		return
+	}
+	if h.Status < 200 {
+		if st.interims++; st.interims > maxInterims {
+			st.x.detail = "too many interim answers"
+			st.endRelay(telemetry.UpstreamProtocol)
+			return
+		}
+		st.passHead(up, h, false)
+		return
+	}
+	x := &st.x
+	x.headAt = x.srv.clock()
+	x.status = h.Status
+	x.headSent = true
+	st.kept = nil
+	if x.isGRPC() {
+		x.grpc = grpcStatus(h.Headers) // of a trailers-only answer
+	}
+	if end || h.Status >= 500 || x.permit.Probe() && !x.isGRPC() {
+		x.settle(x.verdict())
+	}
+	if st.req.Upgrade != nil && h.Status/100 == 2 {
+		st.settleTunnel()
+	}
+	st.passHead(up, h, end)
+	if end {
+		st.answerEnds()
+	}
+}
+
+// settleTunnel notes that the exchange of heads is over, and what follows is
+// without bounds but that on idleness. mu is held.
+func (st *stream) settleTunnel() {
+	st.x.settle(st.x.verdict())
+	st.open.Store(true)
+	if st.timer != nil {
+		st.timer.Stop()
+	}
+}
+
+// passHead sends the head of an answer on: an answer is never altered.
+func (st *stream) passHead(up *http2.Stream, h *http2.Head, end bool) {
+	space := st.conn.srv.fields.Get().(*fieldSpace)
+	defer space.free(st.conn.srv)
+	space.arena = strconv.AppendInt(space.arena[:0], int64(h.Status), 10)
+	space.fields = append(append(space.fields[:0], http1.Header{Name: statusName, Value: space.arena}), h.Headers...)
+	st.down.SendHead(space.fields, end)
+	up.Conn().FlushAfter(st.conn.h2)
+}
+
+var statusName = []byte(":status")
+
+// Data is a piece of the answer's body.
+func (a *answerSink) Data(up *http2.Stream, b []byte, end bool) {
+	st := (*stream)(a)
+	st.touch()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.stale(up) {
+		return
+	}
+	x := &st.x
+	x.sent += int64(len(b))
+	up.Consumed(st.down.SendData(b, end))
+	up.Conn().FlushAfter(st.conn.h2)
+	x.settleStream()
+	if end {
+		if x.isGRPC() && x.grpc < 0 && x.status == 200 {
+			x.grpc = grpcInternal // an answer without a status is a broken one
+		}
+		st.answerEnds()
+	}
+}
+
+// Trailers end the answer; in gRPC they say how it went.
+func (a *answerSink) Trailers(up *http2.Stream, fields []http1.Header) {
+	st := (*stream)(a)
+	st.touch()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.stale(up) {
+		return
+	}
+	if st.x.isGRPC() {
+		st.x.grpc = grpcStatus(fields)
+	}
+	st.down.SendHead(fields, true)
+	up.Conn().FlushAfter(st.conn.h2)
+	st.answerEnds()
+}
+
+// Sent tells that bytes of the request have left: the caller may send more.
+func (a *answerSink) Sent(_ *http2.Stream, n int) {
+	st := (*stream)(a)
+	st.touch()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.credit(n)
+	st.conn.h2.Flush()
+}
+
+// Closed is the end of the endpoint's stream.
+func (a *answerSink) Closed(up *http2.Stream, err error) {
+	st := (*stream)(a)
+	if err == nil {
+		return // the end of the answer came before, and said so
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.stale(up) {
+		return
+	}
+	failure, _ := errors.AsType[*http2.StreamError](err)
+	if st.replayable(failure) {
+		st.replay()
+		return
+	}
+	st.x.failure = err
+	st.endRelay(lostStream(failure, st.x.headSent))
+}
+
+// stale tells whether an event is not about the exchange any more, and takes
+// note of the stream that it came on. mu is held.
+func (st *stream) stale(up *http2.Stream) bool {
+	if st.stage == over || st.up != nil && st.up != up {
+		return true
+	}
+	st.up = up // its first event may come before Open has returned
+	return false
+}
+
+// lostStream is the reason for which a stream of an endpoint ended too early.
+func lostStream(e *http2.StreamError, begun bool) telemetry.Reason {
+	switch {
+	case e == nil, e.Conn && (e.Remote || e.Code == xhttp2.ErrCodeCancel):
+		if begun {
+			return telemetry.ConnectionLostMidway
+		}
+		return telemetry.ConnectionLost
+	case e.Remote:
+		if begun {
+			return telemetry.RemoteResetMidway
+		}
+		return telemetry.RemoteReset
+	default:
+		return telemetry.UpstreamProtocol
+	}
+}
+
+// replayable tells whether the request may be sent again on another
+// connection: the endpoint says that it did not look at it, or the connection,
+// which had served others, went, and twice is as good as once. mu is held.
+func (st *stream) replayable(e *http2.StreamError) bool {
+	x := &st.x
+	if e == nil || x.headSent || st.lost || st.interims > 0 || st.gone || st.replays >= maxReplays || x.late() {
+		return false
+	}
+	return e.Unprocessed || e.Conn && st.up.ID() > 1 && x.repeatable()
+}
+
+// replay sends the request again, to the same endpoint on another connection.
+// Nothing of that reaches the caller or the breaker. mu is held.
+func (st *stream) replay() {
+	st.replays++
+	st.up = nil
+	st.stage = choosing
+	if st.done == nil {
+		st.done = make(chan struct{})
+	}
+	st.conn.work.Go(st.relay)
+}
+
+// answerEnds ends the exchange: all of the answer is handed over. mu is held.
+func (st *stream) answerEnds() {
+	st.x.settle(st.x.verdict())
+	st.handedOver()
+	if !st.in.end {
+		st.up.Reset(xhttp2.ErrCodeCancel)
+		st.up.Conn().Flush()
+	}
+	st.finish()
+}
+
+// endRelay ends an exchange that failed, on both sides. mu is held.
+func (st *stream) endRelay(why telemetry.Reason) {
+	if st.stage == over {
+		return
+	}
+	x := &st.x
+	x.settle(x.outcome(why, st.unheard()))
+	if up := st.up; up != nil {
+		up.Reset(xhttp2.ErrCodeCancel)
+		up.Conn().Flush()
+	}
+	st.refuseLocked(why)
+}
+
+// unheard tells whether it is the caller who does not take the answer.
+func (st *stream) unheard() bool { return st.down.Queued() > 0 }

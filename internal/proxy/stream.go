@@ -1,0 +1,417 @@
+package proxy
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/reclosermesh/recloser/internal/proxy/bridge"
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
+	"github.com/reclosermesh/recloser/internal/proxy/upstream"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// stage is how far a stream's exchange has come, and so who owns it.
+type stage uint8
+
+const (
+	choosing stage = iota // proceed owns the exchange
+	relaying              // the handlers of both streams do, under mu (relay.go)
+	carrying              // a goroutine does (carry.go)
+	over
+)
+
+// stream is a request that came by HTTP/2, with its answer. Nothing of it waits
+// on the connection's reader: what has to wait, for the control plane, for an
+// endpoint, for a connection, or for an endpoint of HTTP/1.1, has a goroutine
+// meanwhile; a stream between two connections of HTTP/2 has none.
+//
+// It is the Sink of the caller's stream; answerSink is that of the endpoint's.
+type stream struct {
+	conn *h2conn
+	down *http2.Stream
+	req  http1.Request
+
+	moved   atomic.Uint64 // tick at which a byte last moved
+	expired atomic.Bool   // nothing moved for too long
+	open    atomic.Bool   // its answer has begun and may last
+
+	mu    sync.Mutex
+	news  sync.Cond // on mu: in, gone or the room for the answer has changed
+	x     exchange  // owned as stage says
+	stage stage
+	in    inbox // of the request's body
+	gone  bool  // the caller is gone
+	// done is closed when the caller is gone; nil while nobody waits for that.
+	done  chan struct{}
+	timer *time.Timer // of the deadline; nil: none
+
+	up       *http2.Stream  // the endpoint's; nil: none
+	upEnded  bool           // its head was all of the request
+	owed     int            // bytes of the body for which the caller has no window back yet
+	answered bool           // all of the answer is handed over
+	kept     []byte         // of the body: what a replay would send again
+	lost     bool           // there was more than could be kept
+	replays  int            // on other connections
+	interims int            // 1xx that were sent on
+	starving bool           // the endpoint waits for more of the request's body
+	current  *upstream.Conn // of HTTP/1.1; nil: none
+
+	listed     bool // guarded by conn.mu, as are next and prev
+	next, prev *stream
+}
+
+// inbox is what a stream has brought and nobody has taken yet. The stream's
+// window bounds it.
+type inbox struct {
+	data     []byte
+	end      bool
+	trailers []http1.Header
+}
+
+const (
+	// maxKept bounds what is kept of a request's body so that it can be sent
+	// again where an endpoint has not looked at it.
+	maxKept = 64 << 10
+	// maxReplays bounds how often that is done for one request.
+	maxReplays = 3
+)
+
+func (st *stream) touch() { st.moved.Store(st.conn.srv.tick.Load()) }
+
+// bound is how long nothing may move. A call of gRPC may be silent for hours;
+// whether its two ends live, the connections' PINGs tell.
+func (st *stream) bound() time.Duration {
+	t := &st.conn.srv.t
+	switch {
+	case st.open.Load() && (st.req.Connect || st.req.Upgrade != nil):
+		return t.Tunnel
+	case st.x.isGRPC():
+		return 0
+	}
+	return t.Stream
+}
+
+// proceed takes the request as far as it comes without waiting. It is called on
+// the connection's reader, and what has to wait goes on in a goroutine.
+func (st *stream) proceed() {
+	x := &st.x
+	why, known := x.known()
+	if !known {
+		st.later(st.awaitRoutes)
+		return
+	}
+	if why == telemetry.ViaUpstream {
+		why = x.choose()
+	}
+	if why != telemetry.ViaUpstream {
+		st.refuse(why)
+		return
+	}
+	st.startTimer()
+	if !x.tryAdmit() {
+		st.later(st.awaitAdmit)
+		return
+	}
+	x.endpoint.Metrics().Request()
+	if st.relays() && st.tryRelay() {
+		return
+	}
+	st.later(st.forward)
+}
+
+func (st *stream) later(f func()) {
+	st.mu.Lock()
+	st.done = make(chan struct{})
+	st.mu.Unlock()
+	st.conn.work.Go(f)
+}
+
+func (st *stream) awaitRoutes() {
+	why := st.x.awaitRoutes()
+	if why == telemetry.ViaUpstream {
+		why = st.x.choose()
+	}
+	if why != telemetry.ViaUpstream {
+		st.refuse(why)
+		return
+	}
+	st.startTimer()
+	if !st.x.tryAdmit() {
+		st.awaitAdmit()
+		return
+	}
+	st.admitted()
+}
+
+func (st *stream) awaitAdmit() {
+	if why := st.x.awaitAdmit(st.done); why != telemetry.ViaUpstream {
+		st.refuse(why)
+		return
+	}
+	st.admitted()
+}
+
+func (st *stream) admitted() {
+	st.x.endpoint.Metrics().Request()
+	st.forward()
+}
+
+// forward sends the request to its endpoint, in a goroutine that may wait.
+func (st *stream) forward() {
+	switch {
+	case st.req.Connect:
+		st.carryBytes()
+	case !st.relays():
+		st.carry()
+	case st.req.Upgrade == nil:
+		st.relay()
+	default:
+		st.relayUpgrade()
+	}
+}
+
+// relays tells whether the endpoint is to be spoken to by HTTP/2.
+func (st *stream) relays() bool {
+	return !st.req.Connect && st.x.cluster.Config().Protocol != upstream.HTTP1
+}
+
+// startTimer sees to the deadline. Few requests have one, so the sweeper's
+// precision can be bettered by a timer of their own.
+func (st *stream) startTimer() {
+	if st.x.deadline == 0 {
+		return
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.timer = time.AfterFunc(st.x.deadline-st.x.srv.clock(), func() { st.cut(telemetry.RequestTimeout) })
+}
+
+// expire ends an exchange on which nothing moved for too long.
+func (st *stream) expire() { st.cut(telemetry.IdleTimeout) }
+
+// cut ends the exchange from outside, for a bound that it has reached.
+func (st *stream) cut(why telemetry.Reason) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch st.stage {
+	case choosing, carrying: // its goroutine sees to it
+		st.interrupt()
+	case relaying:
+		st.endRelay(why)
+	}
+}
+
+// interrupt wakes the goroutine that owns the exchange. mu is held.
+func (st *stream) interrupt() {
+	if st.current != nil {
+		st.current.Interrupt()
+	}
+	st.news.Broadcast()
+}
+
+// Head is not for streams that callers open.
+func (st *stream) Head(*http2.Stream, *http2.Head, bool) {}
+
+// Data is a piece of the request's body.
+func (st *stream) Data(_ *http2.Stream, b []byte, end bool) {
+	st.touch()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.x.received += int64(len(b))
+	st.owed += len(b)
+	switch {
+	case st.stage == over: // nobody wants it any more
+		st.credit(len(b))
+	case st.stage == relaying:
+		st.keep(b)
+		st.credit(st.up.SendData(b, end))
+		st.conn.h2.FlushAfter(st.up.Conn())
+	default:
+		st.in.data = append(st.in.data, b...)
+		st.news.Broadcast()
+	}
+	st.in.end = st.in.end || end
+}
+
+// Trailers end the request's body.
+func (st *stream) Trailers(_ *http2.Stream, fields []http1.Header) {
+	st.touch()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.in.end = true
+	st.in.trailers = fields
+	if st.stage == relaying && !st.answered {
+		st.up.SendHead(fields, true)
+		st.conn.h2.FlushAfter(st.up.Conn())
+	}
+	st.news.Broadcast()
+}
+
+// Sent tells that bytes of the answer have left: the endpoint may send more.
+func (st *stream) Sent(_ *http2.Stream, n int) {
+	st.touch()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if up := st.up; up != nil {
+		up.Consumed(n)
+		up.Conn().Flush()
+	}
+	st.news.Broadcast()
+}
+
+// Closed is the end of the caller's stream.
+func (st *stream) Closed(_ *http2.Stream, err error) {
+	st.conn.remove(st)
+	if err == nil {
+		return // the answer was handed over, and so accounted for
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.gone = true
+	if st.done != nil {
+		close(st.done)
+	}
+	switch st.stage {
+	case relaying:
+		st.endRelay(st.goneReason())
+	case choosing, carrying:
+		st.interrupt()
+	}
+}
+
+// goneReason tells a caller that went away from one whose own deadline, which
+// is the exchange's, has come first by a moment.
+func (st *stream) goneReason() telemetry.Reason {
+	if st.x.late() {
+		return telemetry.RequestTimeout
+	}
+	return telemetry.DownstreamGone
+}
+
+// handedOver notes that all of the answer is with the engine. What still comes
+// of the request is not wanted any more (RFC 9113 section 8.1). mu is held.
+func (st *stream) handedOver() {
+	st.answered = true
+	if !st.in.end {
+		st.reset(xhttp2.ErrCodeNo)
+	}
+}
+
+// reset ends the caller's stream, which says nothing more then. mu is held.
+func (st *stream) reset(code xhttp2.ErrCode) {
+	st.down.Reset(code)
+	st.conn.h2.Flush()
+	st.conn.remove(st)
+}
+
+// refuse gives the caller an answer of ours, or ends its stream where the
+// endpoint's answer has begun, and ends the exchange.
+func (st *stream) refuse(why telemetry.Reason) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.refuseLocked(why)
+}
+
+func (st *stream) refuseLocked(why telemetry.Reason) {
+	x := &st.x
+	x.reason = why
+	if x.cluster == nil {
+		st.conn.srv.cfg.Metrics.Refuse(why)
+	}
+	switch {
+	case st.gone:
+	case x.headSent || why.Answer().Status == 0:
+		st.reset(resetCode(why))
+	default:
+		st.sendRefusal()
+	}
+	st.finish()
+}
+
+// refuseView refuses what HTTP/2 allows and this proxy does not carry.
+func (st *stream) refuseView(err error) {
+	st.x.malformed = !errors.Is(err, bridge.ErrProtocol)
+	st.x.detail = err.Error()
+	st.refuse(telemetry.MalformedRequest)
+}
+
+// sendRefusal sends the answer of ours that x.reason stands for.
+func (st *stream) sendRefusal() {
+	x := &st.x
+	status, headers, body := x.refusal()
+	fields := []http1.Header{{Name: []byte(":status"), Value: strconv.AppendInt(nil, int64(status), 10)}}
+	fields = append(fields, headers...)
+	if len(body) > 0 {
+		fields = append(fields,
+			http1.Header{Name: []byte("content-type"), Value: []byte("text/plain; charset=utf-8")},
+			http1.Header{Name: []byte("content-length"), Value: strconv.AppendInt(nil, int64(len(body)), 10)})
+	}
+	if st.req.Head {
+		body = nil
+	}
+	x.status = status
+	x.headSent = true
+	x.sent = int64(len(body))
+	st.down.SendHead(fields, len(body) == 0)
+	if len(body) > 0 {
+		st.down.SendData(body, true)
+	}
+	st.handedOver()
+	st.conn.h2.Flush()
+}
+
+// resetCode is how a stream ends whose answer cannot be completed. What the
+// endpoint says of its own stream (REFUSED_STREAM, for instance) would be a lie
+// about this one.
+func resetCode(why telemetry.Reason) xhttp2.ErrCode {
+	switch why {
+	case telemetry.RequestTimeout, telemetry.IdleTimeout, telemetry.BodyTimeout:
+		return xhttp2.ErrCodeCancel
+	default:
+		return xhttp2.ErrCodeInternal
+	}
+}
+
+// finish counts and logs the exchange, once. mu is held.
+func (st *stream) finish() {
+	if st.stage == over {
+		return
+	}
+	st.stage = over
+	if st.timer != nil {
+		st.timer.Stop()
+	}
+	st.kept = nil
+	x := &st.x
+	x.release()
+	x.count()
+	if x.srv.cfg.AccessLog.Enabled() {
+		x.log(st.conn.down, "HTTP/2")
+	}
+}
+
+// credit gives the caller window for n bytes that went on: once, also where
+// they go twice. mu is held.
+func (st *stream) credit(n int) {
+	n = min(n, st.owed)
+	st.owed -= n
+	st.down.Consumed(n)
+}
+
+// keep remembers what was sent of the body, while it may have to be sent again.
+// mu is held.
+func (st *stream) keep(b []byte) {
+	switch {
+	case st.lost || st.x.headSent:
+	case len(st.kept)+len(b) > maxKept:
+		st.kept, st.lost = nil, true
+	default:
+		st.kept = append(st.kept, b...)
+	}
+}
