@@ -57,10 +57,11 @@ demo: build ## the circuit-breaking demo, about a minute (DEMO_FLAGS=--fast)
 	bin/recloser demo circuit-breaking $(DEMO_FLAGS)
 
 .PHONY: bench
-bench: build ## the proxy beside its peers, some minutes (BENCH_FLAGS=--rounds=3)
-	@.ci/need wrk=wrk nginx=nginx-light haproxy=haproxy
-	$(BUILD) -o bin/ ./internal/lab/perf/reverseproxy
-	bin/recloser bench proxy $(BENCH_FLAGS)
+bench: build ## the proxy beside its peers, a quarter of an hour (BENCH_FLAGS="--rounds=3 --protocols=h2")
+	@.ci/need wrk=wrk h2load=nghttp2-client nginx=nginx-light
+	@.ci/need haproxy=haproxy nghttpx=nghttp2-proxy || echo "make bench: it goes without those"
+	$(BUILD) -o bin/ ./internal/lab/perf/...
+	RECLOSER_BENCH_ENVOY="$$(internal/lab/perf/need-envoy bench-out/envoy)" bin/recloser bench proxy $(BENCH_FLAGS)
 
 .PHONY: microbench
 microbench: ## the Go benchmarks, with their allocations

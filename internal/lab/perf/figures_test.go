@@ -9,19 +9,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3" // named by the resources
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/types/known/anypb"
-	"sigs.k8s.io/yaml"
-
-	_ "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"  // named by the resources
-	_ "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3" // named by the resources
-	_ "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3" // named by the resources
-	_ "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"    // named by the resources
-	_ "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-
-	_ "github.com/reclosermesh/recloser/api/breaker/v1" // named by the resources
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -73,28 +61,6 @@ func TestParseStatRefuses(t *testing.T) {
 	}
 }
 
-func TestParseWrk(t *testing.T) {
-	line := func(status, timeout string) string {
-		return `{"requests":10,"micros":2000000,"connect":0,"read":0,"write":0,"status":` + status + `,"timeout":` + timeout + `,"p50":12.000000,"p99":99.500000}`
-	}
-	r, err := parseWrk([]byte("Running 2s test\n  1 threads\n" + line("0", "0") + "\n"))
-	if err != nil || r.Requests != 10 || r.Micros != 2_000_000 || r.P50 != 12 || r.P99 != 99.5 {
-		t.Errorf("got %+v, %v", r, err)
-	}
-	tests := []struct{ out, want string }{
-		{"unable to connect\n", "wrk printed no result"},
-		{"", "wrk printed no result"},
-		{line("3", "0"), "3 answers with status 400 or above"},
-		{line("0", "2"), "2 requests without an answer"},
-		{`{"requests":0,"micros":1}`, "no request was answered"},
-	}
-	for _, tt := range tests {
-		if _, err := parseWrk([]byte(tt.out)); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%q: %v, want %q", tt.out, err, tt.want)
-		}
-	}
-}
-
 func TestMedian(t *testing.T) {
 	tests := []struct {
 		in   []float64
@@ -119,17 +85,28 @@ func testReport() *Report {
 	rounds := func(cpu ...float64) []Round {
 		var r []Round
 		for _, c := range cpu {
-			r = append(r, Round{Requests: 1000, PerSecond: 1e6 / c, CPUMicros: c, P50Micros: 50 * c, P99Micros: 90 * c, Memory: Memory{9 << 20, 12 << 20}})
+			r = append(r, Round{Requests: 1000, PerSecond: 1e6 / c, CPUMicros: c, P50Micros: 50 * c, P99Micros: 90 * c, P999Micros: 95 * c, Memory: Memory{9 << 20, 12 << 20}})
 		}
 		return r
 	}
 	return &Report{
 		Machine: Machine{CPUs: 2, Kernel: "6.1.0", Arch: "amd64", Go: "go1.26.8"},
-		Rounds:  3, Seconds: 4, Connections: 64, Idle: 1000, Pinned: true,
-		Direct: []Round{{PerSecond: 90000}, {PerSecond: 80000}, {PerSecond: 70000}},
-		Results: []*Result{
-			{Subject: "recloser", What: "ours", AtRest: Memory{8 << 20, 20 << 20}, WithIdle: Memory{18 << 20, 30 << 20}, Rounds: rounds(22, 44, 18)},
-			{Subject: "haproxy", What: "theirs", AtRest: Memory{9 << 20, 15 << 20}, Rounds: rounds(20, 40, 20)},
+		Rounds:  3, Seconds: 4, Pinned: true,
+		Missing: []string{"envoy: not installed"},
+		Traffic: []*Section{
+			{
+				Name: "h1", Title: "HTTP/1.1", Unit: "request", Load: "64 connections", Idle: 1000, IdleOf: "conns",
+				Direct: []Round{{PerSecond: 90000}, {PerSecond: 80000}, {PerSecond: 70000}},
+				Results: []*Result{
+					{Subject: "recloser", What: "ours", AtRest: Memory{8 << 20, 20 << 20}, WithIdle: Memory{18 << 20, 30 << 20}, Rounds: rounds(22, 44, 18)},
+					{Subject: "haproxy", What: "theirs", AtRest: Memory{9 << 20, 15 << 20}, Rounds: rounds(20, 40, 20)},
+				},
+			},
+			{
+				Name: "h2-rate", Title: "HTTP/2, at a fixed rate", Unit: "call", Load: "2 connections, 100 calls/s", Paced: true,
+				Direct:  []Round{{PerSecond: 1000}},
+				Results: []*Result{{Subject: "recloser", What: "ours", Rounds: rounds(30, 33, 36)}},
+			},
 		},
 	}
 }
@@ -137,14 +114,17 @@ func testReport() *Report {
 func TestSummarize(t *testing.T) {
 	r := testReport()
 	r.summarize()
-	if got, want := r.Results[0].CPURatio, (Spread{1.1, 0.9, 1.1}); got != want {
+	if got, want := r.Traffic[0].Results[0].CPURatio, (Spread{1.1, 0.9, 1.1}); got != want {
 		t.Errorf("ratio %v, want %v", got, want)
 	}
-	if got := r.Results[0].Median.CPUMicros; got != 22 {
+	if got := r.Traffic[0].Results[0].Median.CPUMicros; got != 22 {
 		t.Errorf("median %v, want 22", got)
 	}
-	if got, want := r.Results[1].CPURatio, (Spread{1, 1, 1}); got != want {
+	if got, want := r.Traffic[0].Results[1].CPURatio, (Spread{1, 1, 1}); got != want {
 		t.Errorf("the baseline's ratio %v, want %v", got, want)
+	}
+	if got := r.Traffic[1].Results[0].CPURatio; got != (Spread{}) {
+		t.Errorf("without the baseline: ratio %v, want none", got)
 	}
 }
 
@@ -167,73 +147,5 @@ func TestWriteTable(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), b.String()); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
-	}
-}
-
-// TestConfigurations fills every subject's configuration, and reads ours as
-// the xDS resources that it must be.
-func TestConfigurations(t *testing.T) {
-	p := params{
-		Listen: "127.0.0.1:8000", Port: "8000", Admin: "127.0.0.1:8001",
-		Upstreams: []string{"127.0.0.1:9000", "127.0.0.2:9000"}, UpstreamPort: "9000",
-		Authority: authority, Connections: 128,
-	}
-	for _, s := range subjects {
-		p.Dir = t.TempDir()
-		args, err := s.prepare(p)
-		if err != nil {
-			t.Errorf("%s: %v", s.name, err)
-			continue
-		}
-		text := strings.Join(args, " ")
-		if s.config != "" {
-			b, err := os.ReadFile(filepath.Join(p.Dir, s.file))
-			if err != nil {
-				t.Fatal(err)
-			}
-			text += string(b)
-		}
-		for _, want := range []string{"127.0.0.1:8000", "127.0.0.2"} {
-			if !strings.Contains(text, want) {
-				t.Errorf("%s: %s is nowhere in\n%s", s.name, want, text)
-			}
-		}
-		if strings.Contains(text, "<no value>") {
-			t.Errorf("%s: unfilled: %s", s.name, text)
-		}
-	}
-
-	text, err := fill(recloserConfig, p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file struct {
-		Resources []map[string]any `json:"resources"`
-	}
-	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
-		t.Fatal(err)
-	}
-	if len(file.Resources) != 4 {
-		t.Errorf("%d resources, want a listener, a route configuration, a cluster and its endpoints", len(file.Resources))
-	}
-	for _, r := range file.Resources {
-		b, err := yaml.Marshal(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b, err = yaml.YAMLToJSON(b); err != nil {
-			t.Fatal(err)
-		}
-		if err := protojson.Unmarshal(b, new(anypb.Any)); err != nil {
-			t.Errorf("%v: %v", r["@type"], err)
-		}
-	}
-}
-
-func TestFillRefuses(t *testing.T) {
-	for _, bad := range []string{"{{.Nothing}}", "{{"} {
-		if _, err := fill(bad, params{}); err == nil || !strings.Contains(err.Error(), bad) {
-			t.Errorf("%q: %v, want an error that names it", bad, err)
-		}
 	}
 }

@@ -1,13 +1,18 @@
 // Package perf measures recloser-proxy beside the proxies that people know:
-// nginx, HAProxy and Go's own httputil.ReverseProxy.
+// nginx, HAProxy, nghttpx, Envoy and Go's own httputil.ReverseProxy.
 //
 // All subjects are real processes, started by us with nothing shared but the
-// machine, and driven by wrk against one upstream. Machines are noisy, so one
-// figure means little: the subjects are measured in rounds, A B C D A B C D,
-// a ratio is taken between subjects of the same round, and what is reported is
-// the median over the rounds. The processor time of a subject is read from
+// machine, and driven against one upstream: with HTTP/1.1 by wrk, with HTTP/2
+// and unary gRPC calls by h2load, with a gRPC stream by a client of our own.
+// Each such kind of traffic is a table of the report. Machines are noisy, so
+// one figure means little: the subjects are measured in rounds, A B C D A B C
+// D, a ratio is taken between subjects of the same round, and what is reported
+// is the median over the rounds. The processor time of a subject is read from
 // /proc, and so is its memory; the package therefore measures on Linux only,
 // though it compiles everywhere.
+//
+// traffic.go has who is measured under what, subject.go and the config files
+// how each subject is set up.
 //
 // Run owns every process that it starts and ends them all before it returns.
 // It is not safe to run twice at a time on a machine: not for the processes,
@@ -16,108 +21,17 @@ package perf
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
+	"io"
+	"maps"
+	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"time"
 )
-
-// Config says what to measure. The zero value of a field means its default,
-// as given; Validate looks at the result.
-type Config struct {
-	// Rounds is how often each subject is measured, 1 to 1000. Default 7.
-	Rounds int
-	// Duration is how long each subject is loaded in a round, in whole seconds
-	// (wrk takes no others), 1s to 1h. Default 4s.
-	Duration time.Duration
-	// Connections is how many connections wrk keeps busy, 1 to 4000.
-	// Default 64.
-	Connections int
-	// IdleConnections is how many connections are held idle while memory is
-	// measured, 0 to 4000. Default 1000; negative is none.
-	IdleConnections int
-	// Subjects are the names of those to measure, of Names. Default all.
-	Subjects []string
-	// Proxy is the recloser-proxy binary; ReverseProxy the small program of
-	// internal/lab/perf/reverseproxy. Defaults: of these names beside the
-	// running program.
-	Proxy, ReverseProxy string
-	// WorkDir holds the subjects' configurations and outputs. Default: a
-	// temporary folder, removed at the end unless something failed.
-	WorkDir string
-	// Logger tells of progress. Default: discarded.
-	Logger *slog.Logger
-}
-
-// maxConnections keeps each subject, which has one descriptor for the client
-// and one for the upstream, within the 16384 connections we configure.
-const maxConnections = 4000
-
-func (c Config) withDefaults() Config {
-	if c.Rounds == 0 {
-		c.Rounds = 7
-	}
-	if c.Duration == 0 {
-		c.Duration = 4 * time.Second
-	}
-	if c.Connections == 0 {
-		c.Connections = 64
-	}
-	switch {
-	case c.IdleConnections == 0:
-		c.IdleConnections = 1000
-	case c.IdleConnections < 0:
-		c.IdleConnections = 0
-	}
-	if len(c.Subjects) == 0 {
-		c.Subjects = Names()
-	}
-	if self, err := os.Executable(); err == nil {
-		if c.Proxy == "" {
-			c.Proxy = filepath.Join(filepath.Dir(self), "recloser-proxy")
-		}
-		if c.ReverseProxy == "" {
-			c.ReverseProxy = filepath.Join(filepath.Dir(self), "reverseproxy")
-		}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return c
-}
-
-// Validate returns every mistake in c, defaults applied.
-func (c Config) Validate() error {
-	c = c.withDefaults()
-	var errs []error
-	between := func(field string, v, low, high any, ok bool) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("%s %v: allowed is %v to %v", field, v, low, high))
-		}
-	}
-	between("rounds", c.Rounds, 1, 1000, c.Rounds >= 1 && c.Rounds <= 1000)
-	between("duration", c.Duration, time.Second, time.Hour, c.Duration >= time.Second && c.Duration <= time.Hour)
-	if c.Duration%time.Second != 0 {
-		errs = append(errs, fmt.Errorf("duration %v: allowed are whole seconds", c.Duration))
-	}
-	between("connections", c.Connections, 1, maxConnections, c.Connections >= 1 && c.Connections <= maxConnections)
-	between("idle connections", c.IdleConnections, 0, maxConnections, c.IdleConnections <= maxConnections)
-	for _, name := range c.Subjects {
-		if !slices.Contains(Names(), name) {
-			errs = append(errs, fmt.Errorf("subject %q: allowed are %s", name, strings.Join(Names(), ", ")))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// ErrMissing is wrapped by Run when a program that it needs is not installed.
-var ErrMissing = errors.New("not installed")
 
 // Run measures and returns what it found.
 func Run(ctx context.Context, c Config) (rep *Report, err error) {
@@ -128,8 +42,8 @@ func Run(ctx context.Context, c Config) (rep *Report, err error) {
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("this measures with /proc, which %s does not have", runtime.GOOS)
 	}
-	b := &bench{config: c, pin: newPinning()}
-	if err := b.findPrograms(); err != nil {
+	b := &bench{config: c, traffics: chosen(c.Protocols), pin: newPinning()}
+	if err := b.findPrograms(ctx); err != nil {
 		return nil, err
 	}
 	if b.dir = c.WorkDir; b.dir == "" {
@@ -150,78 +64,66 @@ func Run(ctx context.Context, c Config) (rep *Report, err error) {
 // bench is one run. It is used by one goroutine.
 type bench struct {
 	config   Config
+	traffics []*traffic
 	dir      string
 	pin      pinning
-	programs map[string]string // by name as in Subject.command[0]: where it is
-}
-
-// findPrograms looks for all that the run needs, so that it fails at once and
-// not after minutes.
-func (b *bench) findPrograms() error {
-	b.programs = map[string]string{}
-	var errs []error
-	need := func(name, where string) {
-		if _, ok := b.programs[name]; ok {
-			return
-		}
-		path, err := exec.LookPath(where)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", where, ErrMissing))
-		}
-		b.programs[name] = path
-	}
-	need("wrk", "wrk")
-	need("nginx", "nginx") // it is the upstream too
-	for _, name := range b.config.Subjects {
-		switch program := subjectNamed(name).program; program {
-		case "recloser-proxy":
-			need(program, b.config.Proxy)
-		case "reverseproxy":
-			need(program, b.config.ReverseProxy)
-		default:
-			need(program, program)
-		}
-	}
-	return errors.Join(errs...)
+	programs map[string]string // by name as in subject.program: where it is
+	missing  map[string]string // likewise: what is to be said of it
 }
 
 func (b *bench) run(ctx context.Context) (*Report, error) {
-	up, err := b.startUpstream(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer up.stop()
-	results := make([]*Result, len(b.config.Subjects))
-	for i, name := range b.config.Subjects {
-		results[i] = &Result{Subject: name, What: subjectNamed(name).what}
-		if err := b.measureRest(ctx, up, results[i]); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	direct, err := b.measureRounds(ctx, up, results)
-	if err != nil {
-		return nil, err
-	}
 	rep := &Report{
-		Time:        time.Now().UTC().Truncate(time.Second),
-		Machine:     machine(),
-		Rounds:      b.config.Rounds,
-		Seconds:     b.config.Duration.Seconds(),
-		Connections: b.config.Connections,
-		Idle:        b.config.IdleConnections,
-		Pinned:      b.pin.enabled(),
-		Versions:    b.versions(ctx),
-		Direct:      direct,
-		Results:     results,
+		Time:     time.Now().UTC().Truncate(time.Second),
+		Machine:  machine(),
+		Rounds:   b.config.Rounds,
+		Seconds:  b.config.Duration.Seconds(),
+		Pinned:   b.pin.enabled(),
+		Versions: b.versions(ctx),
+		Missing:  slices.Sorted(maps.Values(b.missing)),
+	}
+	for _, t := range b.traffics {
+		names := b.subjectsOf(t)
+		if len(names) == 0 {
+			continue
+		}
+		s, err := b.measure(ctx, t, names)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.name, err)
+		}
+		rep.Traffic = append(rep.Traffic, s)
 	}
 	rep.summarize()
 	return rep, nil
 }
 
+// measure is one kind of traffic, from its upstream's start to its end.
+func (b *bench) measure(ctx context.Context, t *traffic, names []string) (*Section, error) {
+	up, err := b.startUpstream(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	defer up.stop()
+	s := &Section{Name: t.name, Title: t.title, Unit: t.unit, Load: t.loadOf(&b.config), Paced: t.paced()}
+	s.IdleOf, s.Idle = t.idleOf(&b.config)
+	for _, name := range names {
+		r := &Result{Subject: name, What: named(subjects, name).what}
+		s.Results = append(s.Results, r)
+		if err := b.measureRest(ctx, t, up, r); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	s.Direct, err = b.measureRounds(ctx, t, up, s.Results)
+	return s, err
+}
+
 // measureRest starts a subject afresh and reads its memory before any request,
-// and again with idle connections that have made one request each.
-func (b *bench) measureRest(ctx context.Context, up *upstream, r *Result) error {
-	p, err := b.startSubject(ctx, r.Subject, up)
+// and again with idle connections that have made one request each, or with
+// idle streams.
+func (b *bench) measureRest(ctx context.Context, t *traffic, up *upstream, r *Result) error {
+	if t.idle == idleNothing {
+		return nil
+	}
+	p, err := b.startSubject(ctx, t, r.Subject, up)
 	if err != nil {
 		return err
 	}
@@ -229,50 +131,156 @@ func (b *bench) measureRest(ctx context.Context, up *upstream, r *Result) error 
 	if r.AtRest, err = p.settledMemory(ctx); err != nil {
 		return err
 	}
-	if b.config.IdleConnections == 0 {
+	what, n := t.idleOf(&b.config)
+	if n == 0 {
 		return nil
 	}
-	closeAll, err := openIdle(ctx, p.addr, b.config.IdleConnections)
+	open := t.ask()
+	if t.idle == idleStreams {
+		n /= streamsPerConnection
+		open = func(ctx context.Context, addr string) (io.Closer, error) {
+			return holdHTTP2(ctx, addr, streamsPerConnection)
+		}
+	}
+	closeAll, err := openIdle(ctx, p.addr, n, open)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, p.lastOutput())
 	}
 	defer closeAll()
 	r.WithIdle, err = p.settledMemory(ctx)
-	b.config.Logger.Info("memory at rest", "subject", r.Subject,
-		"private_bytes", r.AtRest.Private, "with_idle_connections", r.WithIdle.Private)
+	b.config.Logger.Info("memory at rest", "traffic", t.name, "subject", r.Subject,
+		"private_bytes", r.AtRest.Private, "idle", what, "private_bytes_with_idle", r.WithIdle.Private)
 	return err
 }
 
 // measureRounds loads all subjects in turn, round by round, and the upstream
 // itself once a round to know how far it was from being the limit.
-func (b *bench) measureRounds(ctx context.Context, up *upstream, results []*Result) ([]Round, error) {
+func (b *bench) measureRounds(ctx context.Context, t *traffic, up *upstream, results []*Result) ([]Round, error) {
 	procs := make([]*process, len(results))
 	for i, r := range results {
-		p, err := b.startSubject(ctx, r.Subject, up)
+		p, err := b.startSubject(ctx, t, r.Subject, up)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", r.Subject, err)
 		}
 		defer p.stop()
 		procs[i] = p
-		if _, err := b.load(ctx, p, time.Second); err != nil { // warm-up
-			return nil, fmt.Errorf("%s: %w", r.Subject, err)
+		if _, err := b.load(ctx, t.load, p, time.Second); err != nil { // warm-up
+			return nil, fmt.Errorf("%s: %w%s", r.Subject, err, p.lastOutput())
 		}
 	}
 	var direct []Round
 	for n := range b.config.Rounds {
-		round, err := b.load(ctx, up.process, time.Second)
+		round, err := b.load(ctx, t.alone(), up.process, time.Second)
 		if err != nil {
 			return nil, fmt.Errorf("upstream: %w", err)
 		}
 		direct = append(direct, round)
 		for i, r := range results {
-			if round, err = b.load(ctx, procs[i], b.config.Duration); err != nil {
-				return nil, fmt.Errorf("%s, round %d: %w", r.Subject, n+1, err)
+			if round, err = b.load(ctx, t.load, procs[i], b.config.Duration); err != nil {
+				return nil, fmt.Errorf("%s, round %d: %w%s", r.Subject, n+1, err, procs[i].lastOutput())
 			}
 			r.Rounds = append(r.Rounds, round)
-			b.config.Logger.Info("round", "n", n+1, "of", b.config.Rounds, "subject", r.Subject,
-				"cpu_us_per_request", round.CPUMicros, "requests_per_second", round.PerSecond)
+			b.config.Logger.Info("round", "traffic", t.name, "n", n+1, "of", b.config.Rounds, "subject", r.Subject,
+				"cpu_us_per_"+t.unit, round.CPUMicros, t.unit+"s_per_second", round.PerSecond)
 		}
 	}
 	return direct, nil
+}
+
+// upstream is the server behind every subject.
+type upstream struct {
+	*process
+	addrs []string
+	port  string
+}
+
+// startUpstream starts the upstream of t on two loopback addresses, so that
+// balancers have a choice to make.
+func (b *bench) startUpstream(ctx context.Context, t *traffic) (*upstream, error) {
+	hosts := []string{"127.0.0.1", "127.0.0.2"}
+	port, err := freePort(ctx, hosts...)
+	if err != nil {
+		return nil, err
+	}
+	u := &upstream{port: port}
+	for _, h := range hosts {
+		u.addrs = append(u.addrs, net.JoinHostPort(h, port))
+	}
+	s := named(origins, t.origin)
+	dir := filepath.Join(b.dir, t.name, "upstream")
+	args, err := s.prepare(params{Dir: dir, Upstreams: u.addrs, Answer: strings.ReplaceAll(answer, "\n", `\n`), BackHTTP2: t.back == http2})
+	if err != nil {
+		return nil, err
+	}
+	argv := b.pin.command(otherCPUs, append([]string{b.programs[s.program]}, args...))
+	ask := askHTTP1
+	if t.back == http2 {
+		ask = t.ask()
+	}
+	u.process, err = start(ctx, "upstream", dir, u.addrs[0], ask, argv, nil)
+	return u, err
+}
+
+// ask is how a subject under t is asked for its first answer.
+func (t *traffic) ask() asker {
+	if t.front == http1 {
+		return askHTTP1
+	}
+	return func(ctx context.Context, addr string) (io.Closer, error) { return askHTTP2(ctx, addr, t.path) }
+}
+
+// startSubject starts one of the subjects in front of up.
+func (b *bench) startSubject(ctx context.Context, t *traffic, name string, up *upstream) (*process, error) {
+	s := named(subjects, name)
+	port, err := freePort(ctx, "127.0.0.1")
+	if err != nil {
+		return nil, err
+	}
+	admin, err := freePort(ctx, "127.0.0.1")
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(b.dir, t.name, name)
+	p := params{
+		Dir:          dir,
+		Listen:       net.JoinHostPort("127.0.0.1", port),
+		Port:         port,
+		Admin:        net.JoinHostPort("127.0.0.1", admin),
+		Upstreams:    up.addrs,
+		UpstreamPort: up.port,
+		Authority:    authority,
+		Connections:  2 * max(b.config.Connections, b.config.HTTP2Connections*b.config.HTTP2Streams),
+		FrontHTTP2:   t.front == http2,
+		BackHTTP2:    t.back == http2,
+	}
+	args, err := s.prepare(p)
+	if err != nil {
+		return nil, err
+	}
+	where := subjectCPU
+	if s.free {
+		where = anywhere
+	}
+	argv := b.pin.command(where, append([]string{b.programs[s.program]}, args...))
+	return start(ctx, name, dir, p.Listen, t.ask(), argv, s.env)
+}
+
+// freePort returns a port that nobody listens on at any of hosts just now.
+func freePort(ctx context.Context, hosts ...string) (string, error) {
+	var lc net.ListenConfig
+	port := "0"
+	for _, h := range hosts {
+		l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(h, port))
+		if err != nil {
+			return "", err
+		}
+		defer l.Close()
+		if port == "0" {
+			_, port, err = net.SplitHostPort(l.Addr().String())
+			if err != nil {
+				return "", err
+			}
+		}
+	}
+	return port, nil
 }

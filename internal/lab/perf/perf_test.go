@@ -2,17 +2,17 @@ package perf
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 )
 
@@ -40,11 +40,17 @@ func TestValidate(t *testing.T) {
 		want   string
 	}{
 		{Config{Rounds: -1}, "rounds -1: allowed is 1 to 1000"},
+		{Config{Protocols: []string{"h1", "h3"}}, `protocol "h3": allowed are h1, h2, grpc, h2-h1, h2-h2, h2-rate, grpc-unary, grpc-stream`},
+		{Config{HTTP2Connections: 2000}, "HTTP/2 connections 2000: allowed is 1 to 1000"},
+		{Config{HTTP2Streams: 101}, "HTTP/2 streams 101: allowed is 1 to 100"},
+		{Config{Rate: -1}, "rate -1: allowed is 1 to 1000000"},
+		{Config{IdleStreams: 150}, "idle streams 150: allowed are multiples of 100"},
+		{Config{IdleStreams: 20000}, "idle streams 20000: allowed is 0 to 12000"},
 		{Config{Duration: time.Millisecond}, "duration 1ms: allowed is 1s to 1h0m0s"},
 		{Config{Duration: 1500 * time.Millisecond}, "duration 1.5s: allowed are whole seconds"},
 		{Config{Connections: 5000}, "connections 5000: allowed is 1 to 4000"},
 		{Config{IdleConnections: 5000}, "idle connections 5000: allowed is 0 to 4000"},
-		{Config{Subjects: []string{"nginx", "apache"}}, `subject "apache": allowed are recloser, recloser-all, nginx, haproxy, reverseproxy`},
+		{Config{Subjects: []string{"nginx", "apache"}}, `subject "apache": allowed are recloser, recloser-all, nginx, haproxy, nghttpx, envoy, reverseproxy`},
 	}
 	for _, tt := range tests {
 		if err := tt.config.Validate(); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -59,13 +65,54 @@ func TestValidate(t *testing.T) {
 
 func TestMissingProgram(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := Run(t.Context(), Config{Proxy: "/does/not/exist"})
+	_, err := Run(t.Context(), Config{Proxy: "/does/not/exist", GRPCPeer: "/nor/does/this"})
 	if !errors.Is(err, ErrMissing) {
 		t.Fatalf("got %v, want ErrMissing", err)
 	}
-	for _, program := range []string{"wrk", "nginx", "haproxy", "/does/not/exist", "reverseproxy"} {
+	for _, program := range []string{"wrk", "h2load", "nginx", "/does/not/exist", "/nor/does/this"} {
 		if !strings.Contains(err.Error(), program+": not installed") {
 			t.Errorf("%q does not name %s", err, program)
+		}
+	}
+	if strings.Contains(err.Error(), "haproxy") {
+		t.Errorf("%q names a peer, which is no error", err)
+	}
+}
+
+// TestMissingPeer has a PATH with everything but some of the peers.
+func TestMissingPeer(t *testing.T) {
+	dir := t.TempDir()
+	for _, program := range []string{"wrk", "h2load", "nginx", "haproxy", "recloser-proxy", "my-envoy"} {
+		if err := os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir)
+	find := func(c Config) (*bench, error) {
+		c.Proxy, c.ReverseProxy = filepath.Join(dir, "recloser-proxy"), filepath.Join(dir, "reverseproxy")
+		c = c.withDefaults()
+		b := &bench{config: c, traffics: chosen(c.Protocols)}
+		return b, b.findPrograms(t.Context())
+	}
+
+	b, err := find(Config{Protocols: []string{"h1", "h2-h1"}, Envoy: "my-envoy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"nghttpx": "nghttpx: not installed", "reverseproxy": filepath.Join(dir, "reverseproxy") + ": not installed"}
+	if diff := cmp.Diff(want, b.missing); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"recloser", "nginx", "haproxy", "envoy"}, b.subjectsOf(chosen([]string{"h2-h1"})[0])); diff != "" {
+		t.Errorf("subjects of h2-h1 (-want +got):\n%s", diff)
+	}
+
+	for _, c := range []Config{
+		{Protocols: []string{"h2"}, Subjects: []string{"nghttpx"}},
+		{Protocols: []string{"h2"}, Subjects: []string{"reverseproxy"}}, // which is here, and has none
+	} {
+		if _, err := find(c); !errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), "none of the subjects "+c.Subjects[0]) {
+			t.Errorf("%v with nobody to measure: %v", c.Subjects, err)
 		}
 	}
 }
@@ -78,7 +125,7 @@ func testProgram(ctx context.Context, t *testing.T, program string) (*process, e
 		t.Fatal(err)
 	}
 	addr := net.JoinHostPort("127.0.0.1", port)
-	return start(ctx, program, t.TempDir(), addr, []string{os.Args[0], addr}, []string{"PERF_TEST_PROGRAM=" + program})
+	return start(ctx, program, t.TempDir(), addr, askHTTP1, []string{os.Args[0], addr}, []string{"PERF_TEST_PROGRAM=" + program})
 }
 
 func TestProcess(t *testing.T) {
@@ -86,7 +133,7 @@ func TestProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	closeAll, err := openIdle(t.Context(), p.addr, 3)
+	closeAll, err := openIdle(t.Context(), p.addr, 3, askHTTP1)
 	if err != nil {
 		t.Errorf("idle connections: %v", err)
 	} else {
@@ -99,7 +146,7 @@ func TestProcess(t *testing.T) {
 		}
 	}
 	p.stop()
-	if _, err := ask(t.Context(), p.addr); err == nil {
+	if _, err := askHTTP1(t.Context(), p.addr); err == nil {
 		t.Error("it answers after stop")
 	}
 }
@@ -173,46 +220,5 @@ func TestPinning(t *testing.T) {
 		if got := strings.Join(tt.pin.command(tt.at, argv), " "); got != tt.want {
 			t.Errorf("%+v %d: %q, want %q", tt.pin, tt.at, got, tt.want)
 		}
-	}
-}
-
-// TestRun measures nginx for real, where it and wrk are installed.
-func TestRun(t *testing.T) {
-	for _, program := range []string{"wrk", "nginx"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(err)
-		}
-	}
-	if testing.Short() {
-		t.Skip("takes some seconds")
-	}
-	rep, err := Run(t.Context(), Config{
-		Rounds: 1, Duration: time.Second, Connections: 2, IdleConnections: 2,
-		Subjects: []string{"nginx"}, WorkDir: t.TempDir(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := rep.Results[0]
-	if m := r.Median; m.Requests == 0 || m.CPUMicros <= 0 || m.P50Micros <= 0 || m.P99Micros < m.P50Micros || m.Memory.RSS == 0 {
-		t.Errorf("median %+v has figures missing", m)
-	}
-	if r.AtRest.Private == 0 || r.WithIdle.Private == 0 || len(rep.Direct) != 1 || rep.Versions["nginx"] == "" {
-		t.Errorf("report %+v has figures missing", rep)
-	}
-	if r.CPURatio != (Spread{}) {
-		t.Errorf("a ratio %v without the baseline", r.CPURatio)
-	}
-	path, err := rep.WriteJSON(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var back Report
-	if err := json.Unmarshal(b, &back); err != nil || back.Results[0].Median != r.Median {
-		t.Errorf("the JSON file does not hold the report: %v", err)
 	}
 }

@@ -62,7 +62,7 @@ func (p pinning) command(where place, argv []string) []string {
 	return append([]string{p.taskset, "-c", list}, argv...)
 }
 
-// A process is a program that answers HTTP on addr, with all the processes
+// A process is a program that answers on addr, with all the processes
 // that it starts itself: they share a process group, which ends with it.
 type process struct {
 	name string
@@ -73,8 +73,12 @@ type process struct {
 	err  error // how it ended; read after done
 }
 
+// An asker connects to addr, has one request answered as it should be, and
+// returns the connection.
+type asker func(ctx context.Context, addr string) (io.Closer, error)
+
 // start runs argv until stop, or the end of ctx, and returns once it answers.
-func start(ctx context.Context, name, dir, addr string, argv, env []string) (*process, error) {
+func start(ctx context.Context, name, dir, addr string, ask asker, argv, env []string) (*process, error) {
 	p := &process{name: name, addr: addr, log: filepath.Join(dir, "output.log"), done: make(chan struct{})}
 	out, err := os.Create(p.log)
 	if err != nil {
@@ -93,15 +97,15 @@ func start(ctx context.Context, name, dir, addr string, argv, env []string) (*pr
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
-	if err := p.awaitAnswer(ctx); err != nil {
+	if err := p.awaitAnswer(ctx, ask); err != nil {
 		p.stop()
 		return nil, fmt.Errorf("%s: %w%s", strings.Join(argv, " "), err, p.lastOutput())
 	}
 	return p, nil
 }
 
-// awaitAnswer returns when the process answers a request with 200.
-func (p *process) awaitAnswer(ctx context.Context) error {
+// awaitAnswer returns when the process answers a request.
+func (p *process) awaitAnswer(ctx context.Context, ask asker) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
@@ -155,9 +159,9 @@ func (p *process) stop() {
 	<-p.done
 }
 
-// ask sends one request on a new connection and returns the connection when
-// the whole answer, a 200, has been read.
-func ask(ctx context.Context, addr string) (net.Conn, error) {
+// askHTTP1 sends one request on a new connection and returns the connection
+// when the whole answer, a 200, has been read.
+func askHTTP1(ctx context.Context, addr string) (io.Closer, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -213,11 +217,11 @@ func askOn(ctx context.Context, conn net.Conn) error {
 	return conn.SetDeadline(time.Time{})
 }
 
-// openIdle opens n connections that have made one request each.
-func openIdle(ctx context.Context, addr string, n int) (closeAll func(), err error) {
+// openIdle opens n connections, each by ask.
+func openIdle(ctx context.Context, addr string, n int, ask asker) (closeAll func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	conns := make([]net.Conn, 0, n)
+	conns := make([]io.Closer, 0, n)
 	closeAll = func() {
 		for _, c := range conns {
 			c.Close()

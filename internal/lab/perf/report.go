@@ -2,12 +2,10 @@ package perf
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -17,16 +15,31 @@ import (
 
 // Report is all that a run found: what is printed and every round behind it.
 type Report struct {
-	Time        time.Time         `json:"time"`
-	Machine     Machine           `json:"machine"`
-	Rounds      int               `json:"rounds"`
-	Seconds     float64           `json:"secondsPerRound"`
-	Connections int               `json:"connections"`
-	Idle        int               `json:"idleConnections"`
-	Pinned      bool              `json:"pinned"`
-	Versions    map[string]string `json:"versions"`
-	// Direct is wrk on the upstream without a proxy, with the processor time
-	// of the upstream: how far it was from being the limit.
+	Time     time.Time         `json:"time"`
+	Machine  Machine           `json:"machine"`
+	Rounds   int               `json:"rounds"`
+	Seconds  float64           `json:"secondsPerRound"`
+	Pinned   bool              `json:"pinned"`
+	Versions map[string]string `json:"versions"`
+	// Missing has a line for each peer that was not measured because it is
+	// not installed.
+	Missing []string   `json:"missing,omitempty"`
+	Traffic []*Section `json:"traffic"`
+}
+
+// Section is what was found with one kind of traffic: one table.
+type Section struct {
+	Name  string `json:"name"` // of Traffics
+	Title string `json:"title"`
+	Unit  string `json:"unit"` // what the figures call a request: request, call, message
+	Load  string `json:"load"`
+	Paced bool   `json:"paced"` // requests came at a rate of their own
+	// Idle is how many of IdleOf (conns, streams) were held while memory was
+	// measured; 0 when it was not.
+	Idle   int    `json:"idle"`
+	IdleOf string `json:"idleOf"`
+	// Direct is the load on the upstream without a proxy, with the processor
+	// time of the upstream: how far it was from being the limit.
 	Direct  []Round   `json:"direct"`
 	Results []*Result `json:"results"`
 }
@@ -50,7 +63,7 @@ type Result struct {
 	// Zero when the baseline was not measured.
 	CPURatio Spread  `json:"cpuRatio"`
 	AtRest   Memory  `json:"memoryAtRest"`
-	WithIdle Memory  `json:"memoryWithIdleConnections"`
+	WithIdle Memory  `json:"memoryWithIdle"`
 	Rounds   []Round `json:"rounds"`
 }
 
@@ -63,13 +76,19 @@ type Spread struct {
 
 // summarize fills in what follows from the rounds.
 func (r *Report) summarize() {
+	for _, s := range r.Traffic {
+		s.summarize()
+	}
+}
+
+func (s *Section) summarize() {
 	var base []Round
-	for _, res := range r.Results {
+	for _, res := range s.Results {
 		if res.Subject == baseline {
 			base = res.Rounds
 		}
 	}
-	for _, res := range r.Results {
+	for _, res := range s.Results {
 		res.Median = medianRound(res.Rounds)
 		var ratios []float64
 		for i := range min(len(base), len(res.Rounds)) {
@@ -90,11 +109,12 @@ func medianRound(rounds []Round) Round {
 		return median(v)
 	}
 	return Round{
-		Requests:  int64(of(func(r Round) float64 { return float64(r.Requests) })),
-		PerSecond: of(func(r Round) float64 { return r.PerSecond }),
-		CPUMicros: of(func(r Round) float64 { return r.CPUMicros }),
-		P50Micros: of(func(r Round) float64 { return r.P50Micros }),
-		P99Micros: of(func(r Round) float64 { return r.P99Micros }),
+		Requests:   int64(of(func(r Round) float64 { return float64(r.Requests) })),
+		PerSecond:  of(func(r Round) float64 { return r.PerSecond }),
+		CPUMicros:  of(func(r Round) float64 { return r.CPUMicros }),
+		P50Micros:  of(func(r Round) float64 { return r.P50Micros }),
+		P99Micros:  of(func(r Round) float64 { return r.P99Micros }),
+		P999Micros: of(func(r Round) float64 { return r.P999Micros }),
 		Memory: Memory{
 			Private: int64(of(func(r Round) float64 { return float64(r.Memory.Private) })),
 			RSS:     int64(of(func(r Round) float64 { return float64(r.Memory.RSS) })),
@@ -111,35 +131,72 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// WriteTable writes the figures for people, as a table that is Markdown too.
+// WriteTable writes the figures for people, as tables that are Markdown too.
 func (r *Report) WriteTable(w io.Writer) error {
-	rows := [][]string{{
-		"proxy", "CPU µs/request", "of " + baseline + "'s", "requests/s", "p50", "p99",
-		"memory at rest", fmt.Sprintf("%d idle conns", r.Idle), "under load",
-	}}
-	for _, res := range r.Results {
-		m := res.Median
-		rows = append(rows, []string{
-			res.Subject, fmt.Sprintf("%.1f", m.CPUMicros), res.CPURatio.String(),
-			fmt.Sprintf("%.0f", m.PerSecond), micros(m.P50Micros), micros(m.P99Micros),
-			res.AtRest.String(), res.WithIdle.String(), m.Memory.String(),
-		})
-	}
 	var b bytes.Buffer
-	writeAligned(&b, rows)
-	fmt.Fprintf(&b, "\nMedians of %d rounds of %.0fs, interleaved; %d connections; ratios within a round, lowest-highest in brackets.\n",
-		r.Rounds, r.Seconds, r.Connections)
-	fmt.Fprintf(&b, "Memory is private / resident. The upstream alone: %.0f requests/s.\n", medianRound(r.Direct).PerSecond)
+	what := map[string]string{}
+	var order []string
+	for _, s := range r.Traffic {
+		s.writeTable(&b)
+		for _, res := range s.Results {
+			if what[res.Subject] == "" {
+				order = append(order, res.Subject)
+			}
+			what[res.Subject] = res.What
+		}
+	}
+	fmt.Fprintf(&b, "Medians of %d rounds of %.0fs, interleaved; ratios within a round, lowest-highest in brackets.\n", r.Rounds, r.Seconds)
+	b.WriteString("Memory is private / resident; each: what one idle one adds to the private.\n")
 	where := "everything shares the processors"
 	if r.Pinned {
-		where = "the proxy has processor 0, wrk and the upstream the others (recloser-all: not pinned)"
+		where = "the proxy has processor 0, load and upstream the others (recloser-all: not pinned)"
 	}
 	fmt.Fprintf(&b, "%d processors, Linux %s, %s; %s.\n", r.Machine.CPUs, r.Machine.Kernel, r.Machine.Arch, where)
-	for _, res := range r.Results {
-		fmt.Fprintf(&b, "- %s: %s\n", res.Subject, res.What)
+	for _, name := range order {
+		fmt.Fprintf(&b, "- %s: %s\n", name, what[name])
+	}
+	for _, line := range r.Missing {
+		fmt.Fprintf(&b, "- not measured: %s\n", line)
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+func (s *Section) writeTable(b *bytes.Buffer) {
+	fmt.Fprintf(b, "## %s\n\n", s.Title)
+	row := []string{"proxy", "CPU µs/" + s.Unit, "of " + baseline + "'s", s.Unit + "s/s", "p50", "p99"}
+	if s.Paced {
+		row = append(row, "p99.9")
+	}
+	rest := s.IdleOf != ""
+	if rest {
+		row = append(row, "memory at rest", fmt.Sprintf("%d idle %s", s.Idle, s.IdleOf))
+	}
+	rows := [][]string{append(row, "under load")}
+	for _, res := range s.Results {
+		m := res.Median
+		row := []string{
+			res.Subject, fmt.Sprintf("%.1f", m.CPUMicros), res.CPURatio.String(),
+			fmt.Sprintf("%.0f", m.PerSecond), micros(m.P50Micros), micros(m.P99Micros),
+		}
+		if s.Paced {
+			row = append(row, micros(m.P999Micros))
+		}
+		if rest {
+			row = append(row, res.AtRest.String(), res.WithIdle.String()+res.each(s.Idle))
+		}
+		rows = append(rows, append(row, m.Memory.String()))
+	}
+	writeAligned(b, rows)
+	fmt.Fprintf(b, "\n%s; the upstream alone: %.0f %ss/s.\n\n", s.Load, medianRound(s.Direct).PerSecond, s.Unit)
+}
+
+// each says what one of n idle ones adds to the private memory.
+func (r *Result) each(n int) string {
+	if n == 0 || r.WithIdle.RSS == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %.1f kB each", float64(r.WithIdle.Private-r.AtRest.Private)/1024/float64(n))
 }
 
 func (s Spread) String() string {
@@ -215,21 +272,4 @@ func machine() Machine {
 	// Only the version: what follows the first dash is the builder's affair.
 	version, _, _ := strings.Cut(strings.TrimSpace(string(kernel)), "-")
 	return Machine{CPUs: runtime.NumCPU(), Kernel: version, Arch: runtime.GOARCH, Go: runtime.Version()}
-}
-
-// versions asks each program for its version. Programs without one are left
-// out: the report has no use for an error here.
-func (b *bench) versions(ctx context.Context) map[string]string {
-	versions := map[string]string{}
-	for program, flag := range map[string]string{"nginx": "-v", "haproxy": "-v", "wrk": "-v", "recloser-proxy": "--version"} {
-		path := b.programs[program]
-		if path == "" {
-			continue
-		}
-		out, _ := exec.CommandContext(ctx, path, flag).CombinedOutput() // wrk -v exits with 1
-		if line := first(string(out)); line != "" {
-			versions[program] = line
-		}
-	}
-	return versions
 }

@@ -3,6 +3,7 @@ package perf
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,15 +41,19 @@ type params struct {
 	Port         string // PORT of Listen
 	Admin        string // HOST:PORT for administration
 	Upstreams    []string
+	UpstreamPort string
 	Authority    string
 	Answer       string
-	Connections  int // how many connections it must be able to hold
-	UpstreamPort string
+	Connections  int // how many connections to the upstream it must be able to keep
+
+	FrontHTTP2, BackHTTP2 bool // what the client and the upstream speak; else HTTP/1.1
+
+	Routes, Options string // filled by prepare: routesConfig, optionsConfig
 }
 
-// subjects, in the order in which they are measured and printed. All have
-// keep-alive on both sides, two endpoints to choose from (two addresses of the
-// one upstream), and no access log.
+// subjects, in no order: that is traffic's. All have keep-alive on both sides,
+// two endpoints to choose from (two addresses of the one upstream), one thread
+// that does the work, and no access log.
 var subjects = []subject{
 	{
 		name:    "recloser",
@@ -70,7 +75,7 @@ var subjects = []subject{
 	},
 	{
 		name:    "nginx",
-		what:    "one worker, proxy_pass to an upstream block with keepalive",
+		what:    "one worker, proxy_pass or grpc_pass to an upstream block with keepalive",
 		program: "nginx",
 		args:    []string{"-p", "{{.Dir}}", "-e", "{{.Dir}}/error.log", "-c", "{{.Config}}"},
 		config:  nginxConfig,
@@ -85,11 +90,43 @@ var subjects = []subject{
 		file:    "haproxy.cfg",
 	},
 	{
+		name:    "nghttpx",
+		what:    "one worker thread, header fields of its own switched off",
+		program: "nghttpx",
+		args:    []string{"--conf={{.Config}}"},
+		config:  nghttpxConfig,
+		file:    "nghttpx.conf",
+	},
+	{
+		name:    "envoy",
+		what:    "one worker thread, the same routes, LEAST_REQUEST, outlier detection",
+		program: "envoy",
+		args:    []string{"--config-path", "{{.Config}}", "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"},
+		config:  envoyConfig,
+		file:    "envoy.yaml",
+	},
+	{
 		name:    "reverseproxy",
 		what:    "httputil.ReverseProxy of Go's standard library, GOMAXPROCS=1",
 		program: "reverseproxy",
-		args:    []string{"--listen", "{{.Listen}}", "--upstreams", `{{range $i, $u := .Upstreams}}{{if $i}},{{end}}{{$u}}{{end}}`},
+		args:    []string{"--listen", "{{.Listen}}", "--upstreams", `{{join .Upstreams ","}}`},
 		env:     []string{"GOMAXPROCS=1"},
+	},
+}
+
+// origins are the upstreams, by the program that they are.
+var origins = []subject{
+	{
+		name:    "nginx",
+		program: "nginx",
+		args:    []string{"-p", "{{.Dir}}", "-e", "{{.Dir}}/error.log", "-c", "{{.Config}}"},
+		config:  originConfig,
+		file:    "nginx.conf",
+	},
+	{
+		name:    "grpcpeer",
+		program: "grpcpeer",
+		args:    []string{"serve", `{{join .Upstreams ","}}`},
 	},
 }
 
@@ -102,14 +139,14 @@ func Names() []string {
 	return names
 }
 
-// subjectNamed returns one of Names.
-func subjectNamed(name string) *subject {
-	for i := range subjects {
-		if subjects[i].name == name {
-			return &subjects[i]
+// named returns the one of list, which has it: Validate knows the names.
+func named(list []subject, name string) *subject {
+	for i := range list {
+		if list[i].name == name {
+			return &list[i]
 		}
 	}
-	panic("perf: no subject " + name) // Validate knows the names
+	panic("perf: no subject " + name)
 }
 
 // prepare writes the subject's configuration below p.Dir and returns the
@@ -119,11 +156,11 @@ func (s *subject) prepare(p params) ([]string, error) {
 		return nil, err
 	}
 	if s.config != "" {
-		p.Config = filepath.Join(p.Dir, s.file)
-		text, err := fill(s.config, p)
+		text, err := s.configuration(p)
 		if err != nil {
 			return nil, err
 		}
+		p.Config = filepath.Join(p.Dir, s.file)
 		if err := os.WriteFile(p.Config, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
@@ -138,8 +175,21 @@ func (s *subject) prepare(p params) ([]string, error) {
 	return args, nil
 }
 
+// configuration returns the text of the subject's file.
+func (s *subject) configuration(p params) (string, error) {
+	var err error
+	if p.Routes, err = fill(routesConfig, p); err != nil {
+		return "", err
+	}
+	if p.Options, err = fill(optionsConfig, p); err != nil {
+		return "", err
+	}
+	return fill(s.config, p)
+}
+
 func fill(text string, p params) (string, error) {
-	t, err := template.New("").Funcs(template.FuncMap{"host": host}).Option("missingkey=error").Parse(text)
+	funcs := template.FuncMap{"host": host, "indent": indent, "join": strings.Join}
+	t, err := template.New("").Funcs(funcs).Option("missingkey=error").Parse(text)
 	if err != nil {
 		return "", fmt.Errorf("template %q: %w", first(text), err)
 	}
@@ -156,159 +206,19 @@ func first(text string) string {
 	return line
 }
 
-// upstreamConfig is the upstream: nginx too, because nothing answers cheaper.
-const upstreamConfig = `
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 32768;
-pid {{.Dir}}/pid;
-error_log {{.Dir}}/error.log crit;
-events { worker_connections 16384; }
-http {
-  access_log off;
-  server {
-{{- range .Upstreams}}
-    listen {{.}} backlog=4096;
-{{- end}}
-    keepalive_requests 1000000000;
-    keepalive_timeout 1h;
-    default_type text/plain;
-    location / { return 200 "{{.Answer}}"; }
-  }
-}
-`
-
-const nginxConfig = `
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 32768;
-pid {{.Dir}}/pid;
-error_log {{.Dir}}/error.log crit;
-events { worker_connections 16384; }
-http {
-  access_log off;
-  client_body_temp_path {{.Dir}}/body;
-  proxy_temp_path {{.Dir}}/proxy;
-  fastcgi_temp_path {{.Dir}}/fastcgi;
-  uwsgi_temp_path {{.Dir}}/uwsgi;
-  scgi_temp_path {{.Dir}}/scgi;
-  upstream upstream {
-{{- range .Upstreams}}
-    server {{.}};
-{{- end}}
-    keepalive {{.Connections}};
-    keepalive_requests 1000000000;
-    keepalive_timeout 1h;
-  }
-  server {
-    listen {{.Listen}} backlog=4096;
-    keepalive_requests 1000000000;
-    keepalive_timeout 1h;
-    location / {
-      proxy_pass http://upstream;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Host $http_host;
-    }
-  }
-}
-`
-
-const haproxyConfig = `
-global
-  nbthread 1
-  maxconn 8000
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 1h
-  timeout server 1h
-  timeout http-keep-alive 1h
-  option http-keep-alive
-  http-reuse always
-frontend in
-  bind {{.Listen}} backlog 4096
-  default_backend out
-backend out
-  balance roundrobin
-{{- range $i, $u := .Upstreams}}
-  server s{{$i}} {{$u}}
-{{- end}}
-`
-
-// recloserConfig is what a control plane would tell a proxy that calls one
-// service: three routes of which the last matches, power of two choices by
-// peak EWMA, and Linkerd's default breaker.
-const recloserConfig = `
-resources:
-- "@type": type.googleapis.com/envoy.config.listener.v3.Listener
-  name: outbound
-  traffic_direction: OUTBOUND
-  address:
-    socket_address: {address: 127.0.0.1, port_value: {{.Port}}}
-  filter_chains:
-  - filters:
-    - name: envoy.filters.network.http_connection_manager
-      typed_config:
-        "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-        stat_prefix: outbound
-        rds:
-          route_config_name: outbound
-          config_source: {ads: {}, resource_api_version: V3}
-        http_filters:
-        - name: envoy.filters.http.router
-          typed_config:
-            "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
-- "@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration
-  name: outbound
-  virtual_hosts:
-  - name: {{.Authority}}
-    domains: ["{{.Authority}}"]
-    routes:
-    - name: admin
-      match: {path: /admin}
-      route: {cluster: "outbound|8080||upstream.bench.svc.cluster.local"}
-    - name: canary
-      match:
-        prefix: /
-        headers:
-        - name: x-canary
-          string_match: {exact: "yes"}
-      route: {cluster: "outbound|8080||upstream.bench.svc.cluster.local"}
-    - name: rest
-      match: {prefix: /}
-      route: {cluster: "outbound|8080||upstream.bench.svc.cluster.local"}
-- "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
-  name: "outbound|8080||upstream.bench.svc.cluster.local"
-  type: EDS
-  eds_cluster_config:
-    eds_config: {ads: {}, resource_api_version: V3}
-  connect_timeout: 1s
-  metadata:
-    filter_metadata:
-      recloser.service: {namespace: bench, name: upstream, port: "8080"}
-    typed_filter_metadata:
-      recloser.breaker:
-        "@type": type.googleapis.com/recloser.breaker.v1.Breaker
-        detectors:
-        - consecutive: {failures: 7}
-        recovery: {mode: PROBE, backoff: EXPONENTIAL, min: 1s, max: 60s, jitter: 0.5}
-- "@type": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment
-  cluster_name: "outbound|8080||upstream.bench.svc.cluster.local"
-  endpoints:
-  - lb_endpoints:
-{{- range $i, $u := .Upstreams}}
-    - endpoint:
-        address:
-          socket_address: {address: "{{host $u}}", port_value: {{$.UpstreamPort}}}
-      metadata:
-        filter_metadata:
-          recloser.workload: {namespace: bench, pod: upstream-{{$i}}, workload: upstream, workload_kind: Deployment}
-{{- end}}
-`
-
 // host returns the host of HOST:PORT.
-func host(hostport string) string {
-	h, _, _ := strings.Cut(hostport, ":")
-	return h
+func host(hostport string) (string, error) {
+	h, _, err := net.SplitHostPort(hostport)
+	return h, err
+}
+
+// indent puts n spaces before each line of text that is not empty.
+func indent(n int, text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if line != "" {
+			lines[i] = strings.Repeat(" ", n) + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }
