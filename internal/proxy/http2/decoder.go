@@ -1,64 +1,262 @@
 package http2
 
 import (
+	"bytes"
+	"errors"
+
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 )
 
-// decoder reads header blocks. It belongs to the reader. The fields of the block
-// at hand are kept in scratch space until they are known to be wanted.
+// decoder reads header blocks (RFC 7541). It belongs to the reader.
+//
+// It is not hpack.Decoder, which makes a string of each literal: here a field
+// that stands in a table is told by slices of the table's memory, which is
+// never written again, and the literals of a block get one piece of memory
+// together. So a message of recurring fields costs one allocation.
 type decoder struct {
-	h      *hpack.Decoder
-	mem    []byte
-	fields []span
-	size   int // as SETTINGS_MAX_HEADER_LIST_SIZE counts
-	max    int
-	count  int
+	mem    []byte         // the literals of the block at hand that are in no table
+	fields []decodedField // of the block at hand
+	size   int            // as SETTINGS_MAX_HEADER_LIST_SIZE counts
 	tooBig bool
+
+	maxSize, maxFields int // bounds of size and fields
+
+	table     entryRing
+	tableUsed uint32
+	tableMax  uint32
+	literal   bytes.Buffer // a string that is Huffman coded
 }
 
-// span is one field in mem: the name, and the value behind it.
-type span struct{ start, value, end int }
+// decodedField has each of its parts either in a table, or, where that is nil,
+// in mem.
+type decodedField struct {
+	name, value    []byte
+	nameAt, nameTo int
+	valAt, valTo   int
+}
+
+var (
+	errIndex   = errors.New("an index without an entry")
+	errInteger = errors.New("an integer too large")
+	errShort   = errors.New("a block that ends early")
+	errUpdate  = errors.New("a table size update that is too large, or not at the start")
+)
 
 func (d *decoder) init(cfg *Config) {
-	d.max, d.count = cfg.MaxHeaderBytes, cfg.MaxHeaders
-	d.h = hpack.NewDecoder(tableSize, d.emit)
-	d.h.SetMaxStringLength(2 * cfg.MaxHeaderBytes)
+	d.maxSize, d.maxFields = cfg.MaxHeaderBytes, cfg.MaxHeaders
+	d.tableMax = tableSize
 }
 
-// begin forgets the last block.
-func (d *decoder) begin() {
+// decode reads a whole block. It reads on when the block is too big, for the
+// table's sake, but keeps no more fields.
+func (d *decoder) decode(b []byte) error {
 	d.mem, d.fields = d.mem[:0], d.fields[:0]
 	d.size, d.tooBig = 0, false
+	for begun := false; len(b) > 0; {
+		var err error
+		switch c := b[0]; {
+		case c&0x80 != 0: // section 6.1
+			b, err = d.indexed(b)
+			begun = true
+		case c&0xc0 == 0x40: // section 6.2.1
+			b, err = d.literalField(b, 6, true)
+			begun = true
+		case c&0xe0 == 0x20: // section 6.3
+			if begun {
+				return errUpdate
+			}
+			b, err = d.update(b)
+		default: // sections 6.2.2 and 6.2.3
+			b, err = d.literalField(b, 4, false)
+			begun = true
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// write decodes a piece of the block.
-func (d *decoder) write(p []byte) error {
-	_, err := d.h.Write(p)
-	return err
+func (d *decoder) update(b []byte) ([]byte, error) {
+	v, b, err := readInt(b, 5)
+	if err != nil {
+		return nil, err
+	}
+	if v > tableSize {
+		return nil, errUpdate
+	}
+	d.tableMax = v
+	d.evict(0)
+	return b, nil
 }
 
-// close ends the block.
-func (d *decoder) close() error { return d.h.Close() }
+func (d *decoder) evict(n uint32) {
+	for d.tableUsed > 0 && d.tableUsed+n > d.tableMax {
+		old := d.table.removeOldest()
+		d.tableUsed -= entrySize(old.name, old.value)
+	}
+}
 
-func (d *decoder) emit(f hpack.HeaderField) {
-	d.size += len(f.Name) + len(f.Value) + 32
-	if d.size > d.max || len(d.fields) >= d.count {
+// at gives the entry of an index.
+func (d *decoder) at(i uint32) (name, value []byte, err error) {
+	switch {
+	case i == 0:
+	case i <= staticLen:
+		f := &staticTable[i]
+		return f.Name, f.Value, nil
+	case i-staticLen-1 < uint32(d.table.n):
+		e := d.table.newest(int(i - staticLen - 1))
+		return e.name, e.value, nil
+	}
+	return nil, nil, errIndex
+}
+
+func (d *decoder) indexed(b []byte) ([]byte, error) {
+	i, b, err := readInt(b, 7)
+	if err != nil {
+		return nil, err
+	}
+	name, value, err := d.at(i)
+	if err == nil && d.counts(len(name)+len(value)) {
+		d.fields = append(d.fields, decodedField{name: name, value: value})
+	}
+	return b, err
+}
+
+// counts counts a field of n bytes, and tells whether it is kept.
+func (d *decoder) counts(n int) bool {
+	d.size += n + 32
+	if d.size > d.maxSize || len(d.fields) >= d.maxFields {
 		d.tooBig = true
-		return
+	}
+	return !d.tooBig
+}
+
+// literalField reads a literal; enter: it goes into the table.
+func (d *decoder) literalField(b []byte, prefix uint8, enter bool) ([]byte, error) {
+	i, b, err := readInt(b, prefix)
+	if err != nil {
+		return nil, err
 	}
 	start := len(d.mem)
-	d.mem = append(append(d.mem, f.Name...), f.Value...)
-	d.fields = append(d.fields, span{start, start + len(f.Name), len(d.mem)})
+	f := decodedField{nameAt: start}
+	if i > 0 {
+		if f.name, _, err = d.at(i); err != nil {
+			return nil, err
+		}
+	} else if b, err = d.readString(b); err != nil {
+		return nil, err
+	}
+	f.nameTo, f.valAt = len(d.mem), len(d.mem)
+	if b, err = d.readString(b); err != nil {
+		return nil, err
+	}
+	f.valTo = len(d.mem)
+	n := f.valTo - f.nameAt + len(f.name)
+	if enter {
+		if f.name == nil {
+			f.name = bytes.Clone(d.mem[f.nameAt:f.nameTo])
+		}
+		f.value = append(make([]byte, 0, f.valTo-f.valAt), d.mem[f.valAt:f.valTo]...)
+		d.enter(f.name, f.value)
+	}
+	if kept := d.counts(n); kept {
+		d.fields = append(d.fields, f)
+		if !enter {
+			return b, nil
+		}
+	}
+	d.mem = d.mem[:start]
+	return b, nil
 }
 
-// keep gives the fields memory of their own.
+// enter puts a field in the table (RFC 7541 section 4.4). Name and value are
+// memory of their own each: an entry that shares an older one's name must not
+// keep that one's value.
+func (d *decoder) enter(name, value []byte) {
+	n := entrySize(name, value)
+	d.evict(n)
+	if n > d.tableMax {
+		return
+	}
+	d.table.add(entry{name, value})
+	d.tableUsed += n
+}
+
+// readString appends a string to mem (RFC 7541 section 5.2).
+func (d *decoder) readString(b []byte) ([]byte, error) {
+	if len(b) == 0 {
+		return nil, errShort
+	}
+	huffman := b[0]&0x80 != 0
+	n, b, err := readInt(b, 7)
+	if err != nil {
+		return nil, err
+	}
+	if uint64(n) > uint64(len(b)) {
+		return nil, errShort
+	}
+	if !huffman {
+		d.mem = append(d.mem, b[:n]...)
+		return b[n:], nil
+	}
+	d.literal.Reset()
+	if _, err := hpack.HuffmanDecode(&d.literal, b[:n]); err != nil {
+		return nil, err
+	}
+	d.mem = append(d.mem, d.literal.Bytes()...)
+	return b[n:], nil
+}
+
+// readInt: RFC 7541 section 5.1. Nothing here needs more than 28 bits.
+func readInt(b []byte, prefix uint8) (v uint32, rest []byte, err error) {
+	if len(b) == 0 {
+		return 0, nil, errShort
+	}
+	limit := uint32(1)<<prefix - 1
+	v = uint32(b[0]) & limit
+	b = b[1:]
+	if v < limit {
+		return v, b, nil
+	}
+	for shift := uint(0); shift < 28; shift += 7 {
+		if len(b) == 0 {
+			return 0, nil, errShort
+		}
+		c := b[0]
+		b = b[1:]
+		v += uint32(c&0x7f) << shift
+		if c < 0x80 {
+			return v, b, nil
+		}
+	}
+	return 0, nil, errInteger
+}
+
+// keep gives the fields to a message: literals get memory of their own, and all
+// slices are cut so that none can grow into another.
 func (d *decoder) keep() []http1.Header {
-	mem := append(make([]byte, 0, len(d.mem)), d.mem...)
+	var mem []byte
+	if len(d.mem) > 0 {
+		mem = append(make([]byte, 0, len(d.mem)), d.mem...)
+	}
 	hs := make([]http1.Header, len(d.fields))
-	for i, f := range d.fields {
-		hs[i].Name, hs[i].Value = mem[f.start:f.value:f.value], mem[f.value:f.end:f.end]
+	for i := range d.fields {
+		f, h := &d.fields[i], &hs[i]
+		if h.Name = f.name; h.Name == nil {
+			h.Name = mem[f.nameAt:f.nameTo:f.nameTo]
+		}
+		if h.Value = f.value; h.Value == nil {
+			h.Value = mem[f.valAt:f.valTo:f.valTo]
+		}
+	}
+	if cap(d.mem) > maxScratch {
+		d.mem = nil
+	}
+	if d.literal.Cap() > maxScratch {
+		d.literal = bytes.Buffer{}
 	}
 	return hs
 }

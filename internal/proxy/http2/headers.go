@@ -2,22 +2,20 @@ package http2
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 )
 
 // blockState is the header block that is being read (RFC 9113 section 4.3).
 type blockState struct {
-	on       bool
-	id       uint32
-	end      bool // END_STREAM
-	depends  bool // on itself
-	bytes    int  // still coded
-	contnued int  // CONTINUATION frames
+	on      bool
+	id      uint32
+	end     bool   // END_STREAM
+	depends bool   // on itself
+	coded   []byte // what came of a block in several frames
+	pieces  int    // CONTINUATION frames
 }
 
 // headers: RFC 9113 section 6.2.
@@ -43,7 +41,6 @@ func (in *reader) headers(h header, p []byte) error {
 		in.block.depends = binary.BigEndian.Uint32(p)&maxStreamID == h.id
 		p = p[5:]
 	}
-	in.dec.begin()
 	return in.fragment(p, h.f.Has(http2.FlagHeadersEndHeaders))
 }
 
@@ -53,31 +50,30 @@ func (in *reader) continuation(h header, p []byte) error {
 	if !b.on {
 		return connError(http2.ErrCodeProtocol, "CONTINUATION of nothing")
 	}
-	if b.contnued++; b.contnued > in.c.cfg.MaxContinuations {
+	if b.pieces++; b.pieces > in.c.cfg.MaxContinuations {
 		return connError(http2.ErrCodeEnhanceYourCalm, "too many CONTINUATION frames")
 	}
 	return in.fragment(p, h.f.Has(http2.FlagContinuationEndHeaders))
 }
 
-// fragment decodes a piece of a block. All blocks are decoded, wanted or not:
-// the table that they build is the connection's.
+// fragment takes a piece of a block, which is decoded when it is whole. All
+// blocks are decoded, wanted or not: the table that they build is the
+// connection's.
 func (in *reader) fragment(p []byte, last bool) error {
 	b := &in.block
-	if b.bytes += len(p); b.bytes > 2*in.c.cfg.MaxHeaderBytes {
+	if len(b.coded)+len(p) > 2*in.c.cfg.MaxHeaderBytes {
 		return connError(http2.ErrCodeEnhanceYourCalm, "header block too large")
 	}
-	err := in.dec.write(p)
-	if last && err == nil {
-		err = in.dec.close()
-	}
-	if errors.Is(err, hpack.ErrStringLength) {
-		return connError(http2.ErrCodeEnhanceYourCalm, "header field too large")
-	}
-	if err != nil {
-		return connError(http2.ErrCodeCompression, err.Error())
+	if !last || b.coded != nil {
+		b.coded = append(b.coded, p...)
+		p = b.coded
 	}
 	if !last {
 		return nil
+	}
+	b.coded = nil
+	if err := in.dec.decode(p); err != nil {
+		return connError(http2.ErrCodeCompression, err.Error())
 	}
 	b.on = false
 	in.idle.good(goodPerFrame)
