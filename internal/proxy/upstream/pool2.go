@@ -31,6 +31,7 @@ type pool2 struct {
 	mu      sync.Mutex
 	dialing *conn2 // dialled, or waiting for the peer's SETTINGS
 	waiters []*waiter2
+	inVain  int  // dials since the last that gave a usable connection, or failed
 	gone    bool // no longer configured: what is there drains when nobody waits
 }
 
@@ -216,7 +217,7 @@ func (p *pool2) fail(err error) {
 // settled puts a connection to use, now that its peer has said its SETTINGS;
 // false where it was made for another transport than is wanted now. mu is held.
 func (p *pool2) settled(c *conn2) bool {
-	p.dialing = nil
+	p.dialing, p.inVain = nil, 0
 	if c.transport != p.e.cluster.cfg.Load().Transport {
 		p.wake()
 		return false
@@ -266,14 +267,24 @@ func (p *pool2) ended(c *conn2, err error) {
 		return
 	}
 	p.dialing = nil
-	if len(p.connections()) > 0 {
-		return // the others serve who waits
+	switch {
+	case len(p.connections()) > 0: // the others serve who waits
+	case err != nil:
+		p.inVain = 0
+		p.fail(err)
+	case p.inVain < mostInVain:
+		p.inVain++
+		p.wake() // who looks dials anew
+	default:
+		p.inVain = 0
+		p.fail(http2.ErrClosed)
 	}
-	if err == nil {
-		err = http2.ErrClosed // before its SETTINGS, but in peace
-	}
-	p.fail(err)
 }
+
+// mostInVain bounds how often in a row a connection is made anew because the
+// peer ended the last one in peace before it was of any use, as one that
+// restarts does.
+const mostInVain = 3
 
 // replaceEarly has a connection made that takes over when one has carried
 // almost as many streams as it may.

@@ -1,0 +1,678 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/reclosermesh/recloser/breaker"
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
+)
+
+// server2 is one life of a peer2.
+type server2 struct {
+	base http.Server
+	srv  xhttp2.Server
+}
+
+// peer2 is a server of HTTP/2 that is not ours. Paths: /now answers at once,
+// /hold when the test lets it.
+type peer2 struct {
+	ln   net.Listener
+	set  func(*xhttp2.Server)
+	base atomic.Pointer[server2]
+	hold chan struct{}
+
+	mu    sync.Mutex
+	conns []net.Conn
+	held  int
+	wg    sync.WaitGroup
+}
+
+func newPeer2(t *testing.T, set func(*xhttp2.Server)) *peer2 {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peer2{ln: ln, set: set, hold: make(chan struct{})}
+	p.renew()
+	p.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, c)
+			p.mu.Unlock()
+			s := p.base.Load()
+			p.wg.Go(func() {
+				s.srv.ServeConn(c, &xhttp2.ServeConnOpts{BaseConfig: &s.base, Handler: p})
+			})
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		p.closeAll()
+		p.wg.Wait()
+	})
+	return p
+}
+
+// renew lets those who come from now on be another server.
+func (p *peer2) renew() *server2 {
+	s := new(server2)
+	if p.set != nil {
+		p.set(&s.srv)
+	}
+	if err := xhttp2.ConfigureServer(&s.base, &s.srv); err != nil {
+		panic(err)
+	}
+	return p.base.Swap(s)
+}
+
+// goAway ends in peace the connections that there are.
+func (p *peer2) goAway() { _ = p.renew().base.Shutdown(context.Background()) }
+
+func (p *peer2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/hold" {
+		p.count(1)
+		defer p.count(-1)
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		select {
+		case <-p.hold:
+		case <-r.Context().Done():
+		}
+	}
+	_, _ = io.WriteString(w, "hello")
+}
+
+func (p *peer2) count(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held += n
+}
+
+func (p *peer2) holding() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held
+}
+
+func (p *peer2) accepted() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
+func (p *peer2) closeAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+}
+
+// answer2 is the Sink of a test's stream.
+type answer2 struct {
+	s      *http2.Stream
+	status int
+	body   strings.Builder
+	err    error
+	head   chan struct{}
+	done   chan struct{}
+}
+
+func newAnswer2() *answer2 {
+	return &answer2{head: make(chan struct{}), done: make(chan struct{})}
+}
+
+func (a *answer2) Head(_ *http2.Stream, h *http2.Head, _ bool) {
+	a.status = h.Status
+	close(a.head)
+}
+
+func (a *answer2) Data(s *http2.Stream, b []byte, _ bool) {
+	a.body.Write(b)
+	s.Consumed(len(b))
+}
+func (a *answer2) Trailers(*http2.Stream, []http1.Header) {}
+func (a *answer2) Sent(*http2.Stream, int)                {}
+func (a *answer2) Closed(_ *http2.Stream, err error) {
+	a.err = err
+	close(a.done)
+}
+
+// wait gives what became of it.
+func (a *answer2) wait() error {
+	<-a.done
+	if a.err == nil && (a.status != 200 || a.body.String() != "hello") {
+		return errors.New("not the answer: " + a.body.String())
+	}
+	return a.err
+}
+
+func ask(path string) []http1.Header {
+	var fields []http1.Header
+	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "a"}, {":path", path}} {
+		fields = append(fields, http1.Header{Name: []byte(f[0]), Value: []byte(f[1])})
+	}
+	return fields
+}
+
+// begin opens a stream, with a minute to do so.
+func begin(e *Endpoint, path string) (*answer2, error) {
+	a := newAnswer2()
+	s, err := e.Open(breaker.Monotonic()+time.Minute, nil, ask(path), true, a)
+	if err != nil {
+		return nil, err
+	}
+	a.s = s
+	s.Conn().Flush()
+	return a, nil
+}
+
+// do is one whole exchange.
+func do(e *Endpoint, path string) error {
+	a, err := begin(e, path)
+	if err != nil {
+		return err
+	}
+	return a.wait()
+}
+
+// hold opens a stream that the peer keeps open, and waits for its head.
+func hold(t *testing.T, e *Endpoint) *answer2 {
+	t.Helper()
+	a, err := begin(e, "/hold")
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-a.head:
+	case <-a.done:
+		t.Fatalf("a stream ended early: %v", a.err)
+	}
+	return a
+}
+
+func endpoint2(t *testing.T, cfg Config) (*Set, *Endpoint) {
+	t.Helper()
+	cfg.Protocol = HTTP2
+	s := newSet(breaker.Monotonic)
+	c := s.Apply([]Config{cfg})[cfg.Name]
+	t.Cleanup(func() {
+		s.Apply(nil)
+		s.dials.end()
+	})
+	return s, c.Endpoints()[0]
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for range 10_000 {
+		if cond() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("not within 10 s: %s", what)
+}
+
+func (e *Endpoint) usable() int { return len(e.http2.connections()) }
+
+func TestFirstStreamsShareOneDial(t *testing.T) {
+	p := newPeer2(t, nil)
+	_, e := endpoint2(t, config(p.ln.Addr().String()))
+	if _, ok := e.TryOpen(ask("/now"), true, newAnswer2()); ok {
+		t.Fatal("a stream without a connection")
+	}
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if err := do(e, "/now"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := p.accepted(); n != 1 {
+		t.Errorf("%d connections for 50 streams, want 1", n)
+	}
+	a := newAnswer2()
+	s, ok := e.TryOpen(ask("/now"), true, a)
+	if !ok {
+		t.Fatal("no stream on a connection that is there")
+	}
+	s.Conn().Flush()
+	if err := a.wait(); err != nil {
+		t.Error(err)
+	}
+	if got := e.Metrics().OpenConnections(); got != 1 {
+		t.Errorf("%d open connections counted, want 1", got)
+	}
+}
+
+func TestFurtherConnectionWhenFull(t *testing.T) {
+	p := newPeer2(t, func(s *xhttp2.Server) { s.MaxConcurrentStreams = 2 })
+	_, e := endpoint2(t, config(p.ln.Addr().String()))
+	for i, want := range []int{1, 1, 2, 2, 3} {
+		a := hold(t, e)
+		defer a.wait()
+		if n := p.accepted(); n != want {
+			t.Errorf("%d connections for %d streams, want %d", n, i+1, want)
+		}
+	}
+	close(p.hold)
+}
+
+func TestStreamsWaitForRoom(t *testing.T) {
+	p := newPeer2(t, func(s *xhttp2.Server) { s.MaxConcurrentStreams = 2 })
+	cfg := config(p.ln.Addr().String())
+	cfg.Limits.MaxConnections = 1
+	cfg.Limits.MaxPending = 30
+	_, e := endpoint2(t, cfg)
+	first := []*answer2{hold(t, e), hold(t, e)}
+	var wg sync.WaitGroup
+	for range 30 {
+		wg.Go(func() {
+			if err := do(e, "/now"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	limits := e.Cluster().Limits()
+	eventually(t, "30 wait", func() bool { return limits.InFlight().Pending == 30 })
+	if _, err := begin(e, "/now"); !errors.Is(err, ErrOverflow) {
+		t.Errorf("one more: %v, want %v", err, ErrOverflow)
+	}
+	close(p.hold)
+	wg.Wait()
+	for _, a := range first {
+		if err := a.wait(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := p.accepted(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+	if got := limits.InFlight(); got.Pending != 0 || got.Connections != 1 {
+		t.Errorf("in flight at the end: %+v", got)
+	}
+}
+
+func TestWaitingForRoomEnds(t *testing.T) {
+	p := newPeer2(t, func(s *xhttp2.Server) { s.MaxConcurrentStreams = 1 })
+	cfg := config(p.ln.Addr().String())
+	cfg.Limits.MaxConnections = 1
+	_, e := endpoint2(t, cfg)
+	first := hold(t, e)
+	_, err := e.Open(breaker.Monotonic()+10*time.Millisecond, nil, ask("/now"), true, newAnswer2())
+	if !errors.Is(err, ErrPendingTimeout) {
+		t.Errorf("at the deadline: %v, want %v", err, ErrPendingTimeout)
+	}
+	gone := make(chan struct{})
+	close(gone)
+	if _, err := e.Open(never, gone, ask("/now"), true, newAnswer2()); !errors.Is(err, context.Canceled) {
+		t.Errorf("gone: %v, want %v", err, context.Canceled)
+	}
+	close(p.hold)
+	if err := first.wait(); err != nil {
+		t.Error(err)
+	}
+	if n := len(e.http2.waiters); n != 0 {
+		t.Errorf("%d left in the queue", n)
+	}
+}
+
+// GOAWAY: what has begun is finished, what comes goes elsewhere.
+func TestGoAwayLosesNothing(t *testing.T) {
+	p := newPeer2(t, nil)
+	_, e := endpoint2(t, config(p.ln.Addr().String()))
+	first := hold(t, e)
+	p.goAway()
+	eventually(t, "the connection is out of use", func() bool { return e.usable() == 0 })
+	if err := do(e, "/now"); err != nil {
+		t.Error(err)
+	}
+	if n := p.accepted(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+	close(p.hold)
+	if err := first.wait(); err != nil {
+		t.Errorf("the stream from before: %v", err)
+	}
+	eventually(t, "the old connection has ended", func() bool { return e.Cluster().Limits().InFlight().Connections == 1 })
+}
+
+func TestDeadConnectionsAreReplaced(t *testing.T) {
+	p := newPeer2(t, nil)
+	_, e := endpoint2(t, config(p.ln.Addr().String()))
+	first := hold(t, e)
+	p.closeAll()
+	failure, ok := errors.AsType[*http2.StreamError](first.wait())
+	if !ok || !failure.Conn {
+		t.Errorf("the stream on it: %v, want that the connection went", first.err)
+	}
+	eventually(t, "the connection is out of use", func() bool { return e.usable() == 0 })
+	if err := do(e, "/now"); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "one is counted", func() bool {
+		return e.Cluster().Limits().InFlight().Connections == 1 && e.Metrics().OpenConnections() == 1
+	})
+}
+
+func TestRequestsPerConnection2(t *testing.T) {
+	for _, most := range []uint32{1, 3, 16} {
+		p := newPeer2(t, nil)
+		cfg := config(p.ln.Addr().String())
+		cfg.Limits.MaxRequestsPerConnection = most
+		_, e := endpoint2(t, cfg)
+		for range 48 {
+			if err := do(e, "/now"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := 48 / int(most)
+		if n := p.accepted(); n < want || n > want+1 { // one may be ready before it is needed
+			t.Errorf("%d a connection: %d connections for 48 requests, want %d", most, n, want)
+		}
+		eventually(t, "those that were used up have ended", func() bool { return e.Metrics().OpenConnections() <= 2 })
+	}
+}
+
+func TestIdleConnectionsOfHTTP2End(t *testing.T) {
+	p := newPeer2(t, nil)
+	cfg := config(p.ln.Addr().String())
+	cfg.IdleTimeout = time.Minute
+	s, e := endpoint2(t, cfg)
+	a := hold(t, e)
+	s.roster.sweep(breaker.Monotonic() + time.Hour)
+	if e.usable() != 1 {
+		t.Fatal("a connection with a stream counts as idle")
+	}
+	close(p.hold)
+	if err := a.wait(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it has no stream", func() bool { return e.http2.connections()[0].h2.Streams() == 0 })
+	s.roster.sweep(breaker.Monotonic() + 50*time.Second)
+	if e.usable() != 1 {
+		t.Error("it went before its time")
+	}
+	s.roster.sweep(breaker.Monotonic() + 2*time.Minute)
+	eventually(t, "it has ended", func() bool { return e.usable() == 0 && e.Metrics().OpenConnections() == 0 })
+}
+
+func TestRemovedEndpointFinishesStreams(t *testing.T) {
+	p := newPeer2(t, nil)
+	cfg := config(p.ln.Addr().String())
+	s, e := endpoint2(t, cfg)
+	first := hold(t, e)
+	cfg.Endpoints = nil
+	s.Apply([]Config{cfg})
+	if e.usable() != 0 {
+		t.Error("a removed endpoint keeps connections in use")
+	}
+	// Who has picked it before is still served, and its connection ends then.
+	if err := do(e, "/now"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	s.roster.sweep(breaker.Monotonic())
+	eventually(t, "only the first is left", func() bool { return e.Cluster().Limits().InFlight().Connections == 1 })
+	close(p.hold)
+	if err := first.wait(); err != nil {
+		t.Errorf("the stream from before: %v", err)
+	}
+	eventually(t, "no connection is left", func() bool { return e.Cluster().Limits().InFlight().Connections == 0 })
+}
+
+func TestFailedDialIsToldToAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := bubbleClock()
+		fails := errors.New("no")
+		release := make(chan struct{})
+		cfg := config("a:1")
+		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+			<-release
+			return nil, fails
+		}
+		s := newSet(clock)
+		e := s.Apply([]Config{cfg})[cfg.Name].Endpoints()[0]
+		got := make(chan error, 5)
+		for range 5 {
+			go func() {
+				_, err := e.Open(clock()+time.Minute, nil, ask("/"), true, newAnswer2())
+				got <- err
+			}()
+		}
+		synctest.Wait()
+		if n := e.Cluster().Limits().InFlight(); n.Connections != 1 || n.Pending != 4 {
+			t.Errorf("%+v, want one connection that 4 others wait for", n)
+		}
+		// The first to give up takes nothing from the others.
+		if _, err := e.Open(clock()+time.Second, nil, ask("/"), true, newAnswer2()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("at a deadline while it is dialled: %v", err)
+		}
+		close(release)
+		for range 5 {
+			if err := <-got; !errors.Is(err, fails) {
+				t.Errorf("%v, want %v", err, fails)
+			}
+		}
+		synctest.Wait()
+		if n := e.Cluster().Limits().InFlight(); n.Connections != 0 || n.Pending != 0 {
+			t.Errorf("%+v are left", n)
+		}
+	})
+}
+
+// A peer that speaks something else is a connection that failed.
+func TestPeerWithoutHTTP2(t *testing.T) {
+	for _, says := range []string{"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ""} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for {
+				c, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, says)
+				c.Close()
+			}
+		})
+		_, e := endpoint2(t, config(ln.Addr().String()))
+		if err := do(e, "/now"); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("peer says %q: %v", says, err)
+		}
+		ln.Close()
+		wg.Wait()
+		if n := e.Cluster().Limits().InFlight().Connections; n != 0 {
+			t.Errorf("%d connections are left", n)
+		}
+	}
+}
+
+func TestSilentPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := bubbleClock()
+		cfg := config("a:1")
+		cfg.ConnectTimeout = 5 * time.Second
+		cfg.Dial = func(context.Context, string, string) (net.Conn, error) {
+			near, far := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, far) }()
+			return near, nil
+		}
+		s := newSet(clock)
+		e := s.Apply([]Config{cfg})[cfg.Name].Endpoints()[0]
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Run(ctx) }()
+		from := clock()
+		_, err := e.Open(clock()+time.Minute, nil, ask("/"), true, newAnswer2())
+		if took := clock() - from; err == nil || took < cfg.ConnectTimeout || took > cfg.ConnectTimeout+time.Second {
+			t.Errorf("%v after %v, want an error after %v", err, took, cfg.ConnectTimeout)
+		}
+		stop()
+		<-ended
+	})
+}
+
+func TestNewTransportRenewsConnections(t *testing.T) {
+	p := newPeer2(t, nil)
+	plain := newEcho(t)
+	cfg := config(p.ln.Addr().String(), plain.ln.Addr().String())
+	s, e := endpoint2(t, cfg)
+	first := hold(t, e)
+	e1 := e.Cluster().Endpoints()[1]
+	busy, err := e1.Get(0, never, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	idle, err := e1.Get(0, never, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e1.Put(idle, 0)
+	cfg.Transport = "another"
+	s.Apply([]Config{cfg})
+	if n := e1.Metrics().OpenConnections(); n != 1 {
+		t.Errorf("%d connections of HTTP/1.1 are left, want the busy one", n)
+	}
+	e1.Put(busy, 0)
+	if n := e1.Metrics().OpenConnections(); n != 0 {
+		t.Errorf("%d connections of HTTP/1.1 are left after the exchange", n)
+	}
+	if err := do(e, "/now"); err != nil {
+		t.Error(err)
+	}
+	if n := p.accepted(); n != 2 {
+		t.Errorf("%d connections of HTTP/2, want a new one", n)
+	}
+	close(p.hold)
+	if err := first.wait(); err != nil {
+		t.Errorf("the stream from before: %v", err)
+	}
+}
+
+func TestRunClosesConnections(t *testing.T) {
+	p := newPeer2(t, nil)
+	s, e := endpoint2(t, config(p.ln.Addr().String()))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- s.Run(ctx) }()
+	first := hold(t, e)
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := first.wait(); err == nil {
+		t.Error("a stream went on behind the end")
+	}
+	if _, err := begin(e, "/now"); err == nil {
+		t.Error("a stream was opened behind the end")
+	}
+	if n := e.Cluster().Limits().InFlight().Connections; n != 0 {
+		t.Errorf("%d connections are left", n)
+	}
+}
+
+func TestExtendedConnect(t *testing.T) {
+	p := newPeer2(t, nil)
+	_, e := endpoint2(t, config(p.ln.Addr().String()))
+	takes, err := e.ExtendedConnect(breaker.Monotonic()+time.Minute, nil)
+	want := e.http2.connections()[0].h2.PeerExtendedConnect()
+	if err != nil || takes != want {
+		t.Errorf("%v, %v, want %v", takes, err, want)
+	}
+	if again, err := e.ExtendedConnect(0, nil); err != nil || again != takes || p.accepted() != 1 {
+		t.Errorf("%v, %v, on %d connections", again, err, p.accepted())
+	}
+}
+
+// Streams go on without loss while the peer says GOAWAY, endpoints come and go,
+// and connections are used up.
+func TestNothingIsLostInChange(t *testing.T) {
+	p, q := newPeer2(t, func(s *xhttp2.Server) { s.MaxConcurrentStreams = 5 }), newPeer2(t, nil)
+	a, b := p.ln.Addr().String(), q.ln.Addr().String()
+	cfg := config(a, b)
+	cfg.Limits.MaxRequestsPerConnection = 40
+	s, e := endpoint2(t, cfg)
+	c := e.Cluster()
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.Run(ctx) })
+	var requests, users atomic.Int64
+	users.Store(16)
+	for range users.Load() {
+		wg.Go(func() {
+			defer users.Add(-1)
+			for range 150 {
+				if err := askPicked(c); err != nil {
+					t.Error(err)
+					return
+				}
+				requests.Add(1)
+			}
+		})
+	}
+	for i := 0; users.Load() > 0; i++ {
+		next := cfg
+		switch i % 4 {
+		case 0:
+			p.goAway()
+		case 1:
+			q.goAway()
+		case 2:
+			next.Endpoints = cfg.Endpoints[:1]
+		case 3:
+			next.Endpoints = cfg.Endpoints[1:]
+		}
+		s.Apply([]Config{next})
+		time.Sleep(2 * time.Millisecond)
+	}
+	stop()
+	wg.Wait()
+	if got := requests.Load(); got != 16*150 {
+		t.Errorf("%d requests were answered", got)
+	}
+	if n := c.Limits().InFlight(); n.Connections != 0 || n.Pending != 0 {
+		t.Errorf("%+v are left", n)
+	}
+}
+
+// askPicked sends a request as the proxy does: what the peer did not process is
+// sent again.
+func askPicked(c *Cluster) error {
+	for {
+		now := breaker.Monotonic()
+		e, p, ok := c.Pick(now)
+		if !ok {
+			continue
+		}
+		err := do(e, "/now")
+		p.Done(now, breaker.Result{Status: 200, GRPCStatus: -1})
+		if failure, ok := errors.AsType[*http2.StreamError](err); ok && failure.Unprocessed {
+			continue
+		}
+		return err
+	}
+}
