@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/reclosermesh/recloser/internal/proxy/detect"
 	"github.com/reclosermesh/recloser/internal/proxy/http1/http1test"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 )
@@ -33,7 +34,7 @@ func TestMalformedRequests(t *testing.T) {
 	up := startUpstream(t, answering(okAnswer("hello")))
 	r := newRig(t, []string{up.addr}, func(s *ServerConfig, _ *upstream.Config) { quickly(s) })
 	for _, bad := range http1test.Requests() {
-		if strings.HasPrefix(bad.Bytes, preface) {
+		if strings.HasPrefix(bad.Bytes, detect.Preface) {
 			continue // malformed as HTTP/1.1, but it begins another protocol
 		}
 		t.Run(bad.Rule, func(t *testing.T) {

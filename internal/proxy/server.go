@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -48,6 +47,13 @@ type Timeouts struct {
 	// DrainIdle is how long a draining server leaves an idle connection open
 	// for a request that may be on its way. 1s.
 	DrainIdle time.Duration
+	// Detect is the wait for bytes that tell the protocol of a connection,
+	// where there is a place for opaque bytes; after it they are taken for such.
+	// 3s.
+	Detect time.Duration
+	// TCP is without one byte moving on a connection of opaque bytes. 1h,
+	// Envoy's; negative: for ever.
+	TCP time.Duration
 }
 
 func (t Timeouts) withDefaults() Timeouts {
@@ -62,6 +68,8 @@ func (t Timeouts) withDefaults() Timeouts {
 		{&t.Hosts, 5 * time.Second},
 		{&t.Linger, time.Second},
 		{&t.DrainIdle, time.Second},
+		{&t.Detect, 3 * time.Second},
+		{&t.TCP, time.Hour},
 	} {
 		if *f.value == 0 {
 			*f.value = f.def
@@ -92,19 +100,26 @@ type ServerConfig struct {
 	Hosts     Hosts
 	// Protocol is what connections speak.
 	Protocol Protocol
-	HTTP1    http1.Limits
+	// TCP tells where opaque bytes go, TLS included; a nil action: nowhere. nil:
+	// TLS goes where the name that it asks for leads, by Hosts, and other bytes
+	// where the connection was going before it was redirected here.
+	TCP   func() *route.Action
+	HTTP1 http1.Limits
 	// HTTP2 says how HTTP/2 is spoken; what it shares with HTTP1 is taken from
 	// there.
 	HTTP2    http2.Config
 	Timeouts Timeouts
 	// MaxConnections bounds the downstream connections. 0: none.
 	MaxConnections int
-	// Wrap makes the transport of an accepted connection. nil: plain.
-	Wrap      func(ctx context.Context, c net.Conn) (net.Conn, error)
+	// Wrap makes the transport of an accepted connection, as listener.Config
+	// says. nil: plain.
+	Wrap      func(context.Context, net.Conn) (net.Conn, error)
 	Metrics   *telemetry.DownstreamMetrics
 	AccessLog *telemetry.AccessLog // nil: off
 	Clock     breaker.Clock        // nil: breaker.Monotonic
 	Logger    *slog.Logger
+
+	original originalDestination // nil: redirectedFrom
 }
 
 // Server serves one listener. One goroutine per connection carries each
@@ -141,6 +156,9 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.Clock == nil {
 		cfg.Clock = breaker.Monotonic
 	}
+	if cfg.original == nil {
+		cfg.original = redirectedFrom
+	}
 	return &Server{
 		cfg:      cfg,
 		t:        cfg.Timeouts.withDefaults(),
@@ -161,8 +179,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer close(s.ended)
 	l := listener.New(ln, listener.Config{
 		MaxConnections: s.cfg.MaxConnections,
-		Refusal:        overloaded(),
+		Refusal:        s.refusal(),
 		Wrap:           s.cfg.Wrap,
+		WrapGrace:      s.t.DrainIdle,
+		OnWrapFailed:   s.wrapFailed,
 		OnRefused:      func() { s.cfg.Metrics.Refuse(telemetry.Overload) },
 		Logger:         s.cfg.Logger,
 	})
@@ -185,6 +205,20 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	sweeper.Wait()
 	s.watchers.Wait()
 	return err
+}
+
+// refusal is what a connection beyond the bound is told: nothing that is HTTP
+// where that may not be understood.
+func (s *Server) refusal() []byte {
+	if s.cfg.Protocol == ProtocolTCP || s.cfg.TCP != nil || s.cfg.Wrap != nil {
+		return nil
+	}
+	return overloaded()
+}
+
+func (s *Server) wrapFailed(c net.Conn, err error) {
+	s.cfg.Metrics.Refuse(telemetry.MalformedRequest)
+	s.cfg.Logger.Debug("no transport could be made of a connection", "remote", c.RemoteAddr().String(), "error", err)
 }
 
 // session is a downstream connection at one stage of its life: while its
@@ -213,31 +247,6 @@ func (s *Server) register(x session) (unregister func()) {
 		defer s.mu.Unlock()
 		delete(s.conns, x)
 	}
-}
-
-// serveConn is one connection's life.
-func (s *Server) serveConn(down *listener.Conn) {
-	s.cfg.Metrics.ConnOpened()
-	defer s.cfg.Metrics.ConnClosed()
-	o := newOpening(s, down)
-	switch o.await() {
-	case spokenNothing:
-		o.release()
-	case spokenHTTP1:
-		s.serveHTTP1(o)
-	case spokenHTTP2:
-		early := bytes.Clone(o.in.b[:o.w])
-		o.release()
-		s.serveHTTP2(down, early)
-	}
-}
-
-// serveHTTP1 serves a connection whose first bytes are in o.
-func (s *Server) serveHTTP1(o *opening) {
-	c := newConn(s, o.down)
-	c.in, c.w = o.in, o.w
-	defer s.register(c)()
-	c.serve()
 }
 
 // Drain stops accepting and lets every connection end: a busy one after its

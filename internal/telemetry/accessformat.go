@@ -49,7 +49,7 @@ func appendTextLine(b []byte, e *AccessEntry) []byte {
 	b = append(b, ` "`...)
 	b = appendField(b, e.UpstreamHost)
 	b = append(b, '"')
-	for _, v := range [...]string{e.UpstreamCluster, e.UpstreamLocal, e.DownstreamLocal, e.DownstreamRemote, "", e.RouteName} {
+	for _, v := range [...]string{e.UpstreamCluster, e.UpstreamLocal, e.DownstreamLocal, e.DownstreamRemote, e.ServerName, e.RouteName} {
 		b = append(b, ' ')
 		b = appendField(b, v)
 	}
@@ -57,8 +57,11 @@ func appendTextLine(b []byte, e *AccessEntry) []byte {
 }
 
 func (e *AccessEntry) details() string {
-	if e.Details != "" {
+	switch {
+	case e.Details != "":
 		return e.Details
+	case e.Protocol == "" && e.Reason == ViaUpstream:
+		return "" // Envoy has details of HTTP only
 	}
 	return e.Reason.Details()
 }
@@ -102,7 +105,7 @@ func appendJSONLine(b []byte, e *AccessEntry) []byte {
 	b = appendPair(b, "upstream_local_address", e.UpstreamLocal)
 	b = appendPair(b, "downstream_local_address", e.DownstreamLocal)
 	b = appendPair(b, "downstream_remote_address", e.DownstreamRemote)
-	b = appendPair(b, "requested_server_name", "")
+	b = appendPair(b, "requested_server_name", e.ServerName)
 	b = appendPair(b, "upstream_transport_failure_reason", e.UpstreamFailure)
 	return append(b, '}', '\n')
 }

@@ -40,7 +40,7 @@ type AccessEntry struct {
 	UpstreamTime time.Duration
 
 	Method, Path, Authority []byte
-	// Protocol is "HTTP/1.1" and the like.
+	// Protocol is "HTTP/1.1" and the like; empty: bytes that are not looked into.
 	Protocol string
 	// Status is the status that the caller got; 0: none.
 	Status int
@@ -57,6 +57,9 @@ type AccessEntry struct {
 	UpstreamFailure                   string
 	DownstreamLocal, DownstreamRemote string
 	RouteName                         string
+	// ServerName is the name that a ClientHello asks for, where TLS is passed
+	// through.
+	ServerName string
 }
 
 const (

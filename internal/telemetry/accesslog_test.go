@@ -67,6 +67,36 @@ func TestJSONLines(t *testing.T) {
 	}
 }
 
+// Connections of opaque bytes have no method, path, protocol and status.
+func TestLinesOfTCP(t *testing.T) {
+	e := &AccessEntry{
+		Start: time.Date(2026, 7, 1, 12, 30, 0, 0, time.UTC), Duration: time.Second, UpstreamTime: -1,
+		BytesReceived: 7, BytesSent: 9, UpstreamHost: "127.0.1.5:443", UpstreamCluster: "c", UpstreamLocal: "127.0.0.1:9",
+		DownstreamLocal: "127.0.1.4:4140", DownstreamRemote: "127.0.1.4:5555", ServerName: "shop.example",
+	}
+	refused := *e
+	refused.Reason, refused.UpstreamHost = NoHealthyUpstream, ""
+	got := string(appendTextLine(appendTextLine(nil, e), &refused))
+	want := `[2026-07-01T12:30:00.000Z] "- - -" 0 - - - "-" 7 9 1000 - "-" "-" "-" "-" "127.0.1.5:443" c 127.0.0.1:9 127.0.1.4:4140 127.0.1.4:5555 shop.example -
+[2026-07-01T12:30:00.000Z] "- - -" 0 UH no_healthy_upstream - "-" 7 9 1000 - "-" "-" "-" "-" "-" c 127.0.0.1:9 127.0.1.4:4140 127.0.1.4:5555 shop.example -
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	var line map[string]any
+	if err := json.Unmarshal(appendJSONLine(nil, e), &line); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{
+		"method": nil, "path": nil, "protocol": nil, "response_code": 0.0, "response_flags": "-",
+		"response_code_details": nil, "requested_server_name": "shop.example", "bytes_received": 7.0, "bytes_sent": 9.0,
+	} {
+		if line[key] != want {
+			t.Errorf("%s: %v, want %v", key, line[key], want)
+		}
+	}
+}
+
 func FuzzLines(f *testing.F) {
 	f.Add([]byte("plain"))
 	f.Add([]byte("\xe2\x82"))

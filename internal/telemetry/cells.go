@@ -115,6 +115,7 @@ func (b *breakerCell) transition(now time.Time, from, to BreakerState, cause str
 // ClusterMetrics counts what concerns a cluster as a whole. Obtain it once per
 // cluster by Proxy.Cluster.
 type ClusterMetrics struct {
+	closings
 	own     exchanges // requests that no endpoint was asked
 	refused [reasonCount]atomic.Uint64
 	waiting atomic.Int64
@@ -180,6 +181,7 @@ func (c *ClusterMetrics) Release() {
 // DownstreamMetrics counts the connections of callers on one listener.
 type DownstreamMetrics struct {
 	traffic
+	closings
 	refused [reasonCount]atomic.Uint64
 
 	// Immutable after Proxy.Downstream.

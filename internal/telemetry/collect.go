@@ -188,6 +188,7 @@ func (s *series) refusals(c *ClusterMetrics, svc []string) {
 			s.add(&refusedTotal, labelsFor(&refusedTotal, c.direction), float64(n), with(where, r.Flag(), r.Details())...)
 		}
 	}
+	s.closings(c.direction, &c.closings, where)
 }
 
 func (s *series) downstream(d *DownstreamMetrics) {
@@ -205,6 +206,7 @@ func (s *series) downstream(d *DownstreamMetrics) {
 			s.add(&refusedTotal, labelsFor(&refusedTotal, d.direction), float64(n), with(where, r.Flag(), r.Details())...)
 		}
 	}
+	s.closings(d.direction, &d.closings, where)
 }
 
 func (s *series) xds(x *XDSMetrics) {

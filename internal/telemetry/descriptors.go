@@ -125,7 +125,7 @@ var (
 func Descriptors() []Descriptor {
 	return []Descriptor{
 		requestTotal, responseTotal, responseLatency,
-		tcpOpenConnections, tcpOpenTotal, tcpCloseTotal, tcpReadBytes, tcpWriteBytes,
+		tcpOpenConnections, tcpOpenTotal, tcpCloseTotal, tcpReadBytes, tcpWriteBytes, tcpClosedTotal,
 		balancerEndpoints, breakerState, breakerTransitions, breakerOpenSeconds,
 		refusedTotal, waitingRequests,
 		xdsConnected, xdsConnects, xdsUpdates, proxyInfo,

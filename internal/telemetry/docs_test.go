@@ -54,6 +54,7 @@ func TestEveryMetricIsDeclared(t *testing.T) {
 	m.Response(200, 0, true, 0)
 	m.Transition(BreakerClosed, BreakerOpen, "x")
 	c.Refuse(LimitOverflow, 0)
+	c.TCPClosed(ViaUpstream)
 	p.version = "v"
 	declared := map[string][]string{}
 	for _, d := range Descriptors() {

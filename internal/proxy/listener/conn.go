@@ -26,6 +26,7 @@ var past = time.Unix(1, 0)
 type Conn struct {
 	net.Conn
 	raw syscall.RawConn // nil where the transport is not a plain socket
+	via transport       // what does so itself; nil: it does not
 
 	// Arguments and results of the read in progress, kept here so that the
 	// function given to raw.Read need not be made anew each time. Owned by the
@@ -38,6 +39,16 @@ type Conn struct {
 	readFn func(fd uintptr) bool
 }
 
+// transport is a connection that is no plain socket and knows better than this
+// package what waits in it, as TLS does: a peek at the socket beneath takes its
+// tickets and alerts for data. The methods are those of Conn.
+type transport interface {
+	ReadInto(take func() []byte, put func([]byte)) ([]byte, error)
+	WaitClosed() bool
+	Broken() bool
+	HasInput() bool
+}
+
 // NewConn wraps a connection that was accepted or dialled.
 func NewConn(c net.Conn) *Conn {
 	k := &Conn{Conn: c}
@@ -46,8 +57,21 @@ func NewConn(c net.Conn) *Conn {
 			k.raw = raw
 		}
 	}
+	k.via, _ = c.(transport)
 	k.readFn = k.tryRead
 	return k
+}
+
+// Plain tells whether the connection is a socket and nothing around it.
+func (c *Conn) Plain() bool { return c.raw != nil }
+
+// Protocol is what was agreed on for the connection when it was made (ALPN);
+// empty: nothing.
+func (c *Conn) Protocol() string {
+	if a, ok := c.Conn.(interface{ Protocol() string }); ok {
+		return a.Protocol()
+	}
+	return ""
 }
 
 // ReadInto waits until there is something to read, and only then takes a
@@ -55,6 +79,9 @@ func NewConn(c net.Conn) *Conn {
 // nothing after all. A thousand idle connections so hold no buffer each. The
 // returned slice is the buffer, cut to what was read.
 func (c *Conn) ReadInto(take func() []byte, put func([]byte)) ([]byte, error) {
+	if c.via != nil {
+		return c.via.ReadInto(take, put)
+	}
 	if c.raw == nil {
 		b := take()
 		n, err := c.Read(b)
@@ -105,6 +132,9 @@ func readFD(fd int, b []byte) (int, error) {
 // WaitClosed blocks until the peer has closed its side (true), or has sent
 // more, or until the read deadline passes (both false). It consumes nothing.
 func (c *Conn) WaitClosed() bool {
+	if c.via != nil {
+		return c.via.WaitClosed()
+	}
 	if c.raw == nil {
 		return false
 	}
@@ -132,6 +162,9 @@ func (c *Conn) InterruptRead() { _ = c.SetReadDeadline(past) }
 
 // Resume ends the effect of Interrupt.
 func (c *Conn) Resume() { _ = c.SetDeadline(time.Time{}) }
+
+// ResumeRead ends the effect of InterruptRead.
+func (c *Conn) ResumeRead() { _ = c.SetReadDeadline(time.Time{}) }
 
 // Linger ends the connection so that the peer can still read what was sent to
 // it: our side is shut, then what the peer still sends is thrown away, for at
@@ -169,6 +202,9 @@ func (c *Conn) Abort() {
 // Broken tells, without waiting or consuming, whether the peer has closed its
 // side or the connection has failed.
 func (c *Conn) Broken() bool {
+	if c.via != nil {
+		return c.via.Broken()
+	}
 	if c.raw == nil {
 		return false
 	}
@@ -185,6 +221,9 @@ func (c *Conn) Broken() bool {
 // HasInput tells, without waiting or consuming and whatever the deadlines, that
 // the peer has sent something that is not read yet.
 func (c *Conn) HasInput() bool {
+	if c.via != nil {
+		return c.via.HasInput()
+	}
 	if c.raw == nil {
 		return false
 	}

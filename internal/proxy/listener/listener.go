@@ -16,17 +16,29 @@ import (
 // connection is established and waits to be accepted.
 const backlogGrace = 20 * time.Millisecond
 
+// DefaultWrapTimeout is for Config.WrapTimeout.
+const DefaultWrapTimeout = 10 * time.Second
+
 // Config says how connections are accepted.
 type Config struct {
 	// MaxConnections bounds the connections that are open at a time; more are
 	// closed as they come, after Refusal was written. 0: no bound but the
 	// system's.
 	MaxConnections int
-	// Refusal is what a connection beyond the bound is told. May be empty.
+	// Refusal is what a connection beyond the bound is told, before any Wrap.
+	// May be empty.
 	Refusal []byte
-	// Wrap makes the transport of a connection (TLS, mutual TLS). nil: as it
-	// is.
-	Wrap func(net.Conn) (net.Conn, error)
+	// Wrap makes the transport of a connection (TLS, mutual TLS), which counts
+	// as open meanwhile. It must end when its context does: after WrapTimeout,
+	// when Serve's context ends, or WrapGrace after Close. nil: as it is.
+	Wrap func(context.Context, net.Conn) (net.Conn, error)
+	// WrapTimeout bounds each Wrap. 0: DefaultWrapTimeout.
+	WrapTimeout time.Duration
+	// WrapGrace bounds each Wrap that is under way at Close. 0: at once.
+	WrapGrace time.Duration
+	// OnWrapFailed is told of each connection that Wrap gave none for. May be
+	// nil.
+	OnWrapFailed func(c net.Conn, err error)
 	// OnRefused is told of each connection that the bound refused. May be nil.
 	OnRefused func()
 	Logger    *slog.Logger
@@ -39,11 +51,19 @@ type Listener struct {
 	open   atomic.Int64
 	wg     sync.WaitGroup
 	closed atomic.Bool
+
+	wraps    context.Context // of all Wraps
+	endWraps context.CancelFunc
 }
 
 // New makes a Listener on a socket that is open already.
 func New(ln net.Listener, cfg Config) *Listener {
-	return &Listener{cfg: cfg, ln: ln}
+	if cfg.WrapTimeout == 0 {
+		cfg.WrapTimeout = DefaultWrapTimeout
+	}
+	l := &Listener{cfg: cfg, ln: ln}
+	l.wraps, l.endWraps = context.WithCancel(context.Background())
+	return l
 }
 
 // Open is the number of connections that are open.
@@ -56,7 +76,11 @@ func (l *Listener) Addr() net.Addr { return l.ln.Addr() }
 // a goroutine of its own; it returns when the last of them has ended. The
 // error is nil unless accepting failed by itself.
 func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) error {
-	stop := context.AfterFunc(ctx, l.Close)
+	defer l.endWraps()
+	stop := context.AfterFunc(ctx, func() {
+		l.endWraps()
+		l.Close()
+	})
 	defer stop()
 	err := l.accept(handle)
 	l.wg.Wait()
@@ -98,13 +122,9 @@ func (l *Listener) start(c net.Conn, handle func(*Conn)) {
 	l.open.Add(1)
 	l.wg.Go(func() {
 		defer l.open.Add(-1)
-		if l.cfg.Wrap != nil {
-			wrapped, err := l.cfg.Wrap(c)
-			if err != nil {
-				_ = c.Close()
-				return
-			}
-			c = wrapped
+		c, err := l.wrap(c)
+		if err != nil {
+			return
 		}
 		conn := NewConn(c)
 		defer conn.Close()
@@ -112,11 +132,32 @@ func (l *Listener) start(c net.Conn, handle func(*Conn)) {
 	})
 }
 
+// wrap makes the transport of a connection, or closes it.
+func (l *Listener) wrap(c net.Conn) (net.Conn, error) {
+	if l.cfg.Wrap == nil {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(l.wraps, l.cfg.WrapTimeout)
+	defer cancel()
+	wrapped, err := l.cfg.Wrap(ctx, c)
+	if err != nil {
+		if l.cfg.OnWrapFailed != nil {
+			l.cfg.OnWrapFailed(c, err)
+		}
+		_ = c.Close()
+	}
+	return wrapped, err
+}
+
 // Close stops accepting, after what the kernel has queued already was taken.
 // Open connections go on.
 func (l *Listener) Close() {
 	if l.closed.Swap(true) {
 		return
+	}
+	if l.cfg.Wrap != nil {
+		grace := time.AfterFunc(l.cfg.WrapGrace, l.endWraps)
+		context.AfterFunc(l.wraps, func() { grace.Stop() })
 	}
 	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok {
 		if d.SetDeadline(time.Now().Add(backlogGrace)) == nil {

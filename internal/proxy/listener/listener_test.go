@@ -199,3 +199,108 @@ func TestLingerLetsThePeerReadTheAnswer(t *testing.T) {
 		t.Errorf("got %q, %v", said, err)
 	}
 }
+
+// handshake is a Wrap that reads one byte, and says what ended it.
+func handshake(ended chan<- error) func(context.Context, net.Conn) (net.Conn, error) {
+	return func(ctx context.Context, c net.Conn) (net.Conn, error) {
+		stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })
+		var b [1]byte
+		_, err := c.Read(b[:])
+		if !stop() {
+			err = ctx.Err()
+		}
+		ended <- err
+		return c, err
+	}
+}
+
+func TestWrapIsBoundedAndInterrupted(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cfg  Config
+		end  func(l *Listener, cancel func())
+		want error
+	}{
+		{"by its time", Config{WrapTimeout: time.Millisecond}, func(*Listener, func()) {}, context.DeadlineExceeded},
+		{"by the end of the server", Config{WrapGrace: time.Hour}, func(_ *Listener, cancel func()) { cancel() }, context.Canceled},
+		{"by draining", Config{WrapGrace: time.Millisecond}, func(l *Listener, _ func()) { l.Close() }, context.Canceled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			failed := make(chan error, 1)
+			tt.cfg.Wrap = handshake(ended)
+			tt.cfg.OnWrapFailed = func(_ net.Conn, err error) { failed <- err }
+			tt.cfg.Logger = slog.New(slog.DiscardHandler)
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := New(ln, tt.cfg)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			c, err := net.Dial("tcp", ln.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			done := make(chan error, 1)
+			go func() { done <- l.Serve(ctx, func(*Conn) { t.Error("handled without a transport") }) }()
+			eventually(t, func() bool { return l.Open() == 1 || len(ended) == 1 })
+			tt.end(l, cancel)
+			if err := <-ended; !errors.Is(err, tt.want) {
+				t.Errorf("%v, want %v", err, tt.want)
+			}
+			if err := <-failed; !errors.Is(err, tt.want) {
+				t.Errorf("told of %v, want %v", err, tt.want)
+			}
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+				t.Error("the connection goes on")
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// eventually waits until it is so.
+func eventually(t *testing.T, is func() bool) {
+	t.Helper()
+	end := time.After(20 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatal("still not")
+		}
+	}
+}
+
+// wise is a transport that knows what waits in it.
+type wise struct{ net.Conn }
+
+func (wise) ReadInto(func() []byte, func([]byte)) ([]byte, error) { return []byte("own"), nil }
+func (wise) WaitClosed() bool                                     { return true }
+func (wise) Broken() bool                                         { return true }
+func (wise) HasInput() bool                                       { return true }
+func (wise) Protocol() string                                     { return "h2" }
+
+func TestATransportAnswersForItself(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	c := NewConn(wise{ours})
+	if b, err := c.ReadInto(nil, nil); string(b) != "own" || err != nil {
+		t.Errorf("read %q, %v", b, err)
+	}
+	if !c.WaitClosed() || !c.Broken() || !c.HasInput() || c.Protocol() != "h2" || c.Plain() {
+		t.Error("the transport was not asked")
+	}
+	plain := NewConn(ours)
+	if plain.WaitClosed() || plain.Broken() || plain.HasInput() || plain.Protocol() != "" || plain.Plain() {
+		t.Error("a pipe seems to know something")
+	}
+}
