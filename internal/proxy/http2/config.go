@@ -13,6 +13,9 @@ type Config struct {
 	// MaxConcurrentStreams is how many streams a client may have open on a
 	// server's connection (SETTINGS_MAX_CONCURRENT_STREAMS). Default 100.
 	MaxConcurrentStreams uint32
+	// MaxStreams is how many streams a client has open at most, also where its
+	// peer allows more. 0: no bound of ours.
+	MaxStreams uint32
 	// StreamWindow is how many bytes we let the peer send ahead on one stream
 	// (SETTINGS_INITIAL_WINDOW_SIZE). Default 65535, at most 2^31-1.
 	StreamWindow uint32

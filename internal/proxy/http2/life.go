@@ -175,7 +175,11 @@ func (c *Conn) room() int {
 	if c.server || c.phase != open || c.goAway != goAwayNone || c.out.bytes >= c.cfg.MaxBuffered {
 		return 0
 	}
-	left := min(int64(c.peer.maxStreams), math.MaxInt32) - int64(len(c.streams))
+	most := min(int64(c.peer.maxStreams), math.MaxInt32)
+	if own := int64(c.cfg.MaxStreams); own > 0 {
+		most = min(most, own)
+	}
+	left := most - int64(len(c.streams))
 	return int(max(min(left, (maxStreamID-int64(c.nextID))/2+1), 0))
 }
 
