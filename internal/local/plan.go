@@ -237,10 +237,10 @@ func (t *template) serviceAccount() string {
 	return "default"
 }
 
-// serviceLinks tells whether programs are told of services by environment
-// (enableServiceLinks of Pods, which is true by default).
+// serviceLinks tells whether there are programs that are told of services by
+// environment (enableServiceLinks of Pods, which is true by default).
 func (t *template) serviceLinks() bool {
-	return t.spec.EnableServiceLinks == nil || *t.spec.EnableServiceLinks
+	return len(t.programs) > 0 && (t.spec.EnableServiceLinks == nil || *t.spec.EnableServiceLinks)
 }
 
 // ports are the TCP ports that instances of t serve: those that its containers

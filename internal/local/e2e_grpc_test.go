@@ -1,0 +1,150 @@
+package local
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	"github.com/reclosermesh/recloser/internal/lab/apps/bbpb"
+)
+
+const accrual = "  annotations:\n    balancer.linkerd.io/failure-accrual: consecutive\n"
+
+// words calls the example's service of gRPC at an address, as a client that
+// knows nothing of a mesh.
+func words(t *testing.T, address string, opts ...grpc.DialOption) func() error {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+address, append(opts,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithNoProxy())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	c := bbpb.NewTheServiceClient(conn)
+	return func() error {
+		out, err := c.TheFunction(t.Context(), &bbpb.TheRequest{RequestUID: "x"}, grpc.WaitForReady(true))
+		if err == nil && out.GetPayload() != "BANANA" {
+			err = fmt.Errorf("the answer is %v", out)
+		}
+		return err
+	}
+}
+
+// TestGRPCEndToEnd runs the example: calls by gRPC that fail open a breaker,
+// on each way by which gRPC comes to a sidecar.
+func TestGRPCEndToEnd(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=0")
+	manifest := string(must(os.ReadFile("../../docs/examples/grpc.yaml")))
+	open := must(ParseGateway(strings.TrimPrefix(freePortOf(t), "127.0.0.1:") + "=words:9090"))
+	m := newWholeMesh(t, strings.Replace(manifest, accrual, "", 1), func(c *UpConfig) { c.Gateways = []Gateway{open} })
+	gateway := m.instance("gateway")
+	door := m.door(gateway.Name, "words")
+	ways := map[string]func() error{
+		"the address of the service": words(t, door),
+		"the outbound port":          words(t, gateway.Outbound.String(), grpc.WithAuthority("words:9090")),
+		"--publish":                  words(t, open.Listen.String()),
+	}
+	for name, call := range ways {
+		for _, want := range []codes.Code{codes.OK, codes.Unknown} {
+			until(t, fmt.Sprintf("by %s comes %s", name, want), call, func(err error) bool { return status.Code(err) == want })
+		}
+	}
+	m.awaitSuccess("bad", 0)
+	m.awaitSuccess("good", 1)
+
+	m.write(manifest)
+	for name, call := range ways {
+		inARow := 0
+		until(t, "50 successes in a row by "+name, call, func(err error) bool {
+			if inARow++; err != nil {
+				if !strings.Contains(err.Error(), "injected") {
+					t.Fatalf("%s: a failure that is not the endpoint's: %v", name, err)
+				}
+				inARow = 0
+			}
+			return inARow == 50
+		})
+	}
+	var events strings.Builder
+	m.get("/api/v1/events", func(body io.Reader) { _, _ = io.Copy(&events, body) })
+	if !strings.Contains(events.String(), `"grpc_status":2`) {
+		t.Errorf("no event tells the status of the calls before it:\n%s", &events)
+	}
+}
+
+// until repeats a call until it ends as wanted.
+func until(t *testing.T, what string, call func() error, wanted func(error) bool) {
+	t.Helper()
+	var last error
+	for range 2000 {
+		if last = call(); wanted(last) {
+			return
+		}
+	}
+	t.Fatalf("%s: not within 2000 calls; the last ended with %v", what, last)
+}
+
+// door is where the programs of an instance find a service's first port.
+func (m *wholeMesh) door(instance, service string) string {
+	m.t.Helper()
+	for _, in := range m.up.Mesh.list() {
+		for _, d := range in.doors {
+			if in.name == instance && d.service.Name == service {
+				return net.JoinHostPort(d.address.String(), portNumber(d.ports[0].listen))
+			}
+		}
+	}
+	m.t.Fatalf("%s has no door to %s", instance, service)
+	return ""
+}
+
+// get asks the HTTP API.
+func (m *wholeMesh) get(path string, read func(io.Reader)) {
+	m.t.Helper()
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Get("http://" + m.up.HTTPAddress() + path)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	read(resp.Body)
+}
+
+// row is a deployment's row of the table.
+func (m *wholeMesh) row(deployment string) (row map[string]any) {
+	m.t.Helper()
+	m.get("/api/v1/stat?all_namespaces=true&resource=deploy/"+deployment, func(body io.Reader) {
+		var table struct{ Rows []map[string]any }
+		if err := json.NewDecoder(body).Decode(&table); err != nil || len(table.Rows) != 1 {
+			m.t.Fatalf("stat: %v, %d rows", err, len(table.Rows))
+		}
+		row = table.Rows[0]
+	})
+	return row
+}
+
+// awaitSuccess waits until the success rate of a deployment is as wanted.
+func (m *wholeMesh) awaitSuccess(deployment string, want float64) {
+	m.t.Helper()
+	var row map[string]any
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); {
+		if row = m.row(deployment); row["success"] == want {
+			return
+		}
+		if !sleep(m.t.Context(), eagerPeriod) {
+			return
+		}
+	}
+	m.t.Errorf("success of %s is not %g: %v", deployment, want, row)
+}
