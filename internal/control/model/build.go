@@ -17,7 +17,7 @@ func Build(prev *World, objects []source.Object) *World {
 	if prev == nil {
 		prev = &World{}
 	}
-	w := &World{objects: make(map[source.Key]source.Object, len(objects)), clusterIPs: prev.clusterIPs}
+	w := &World{objects: make(map[source.Key]source.Object, len(objects)), clusterIPs: prev.clusterIPs, rules: prev.rules}
 	w.namespaces = maps.Clone(prev.namespaces)
 	if w.namespaces == nil {
 		w.namespaces = map[string]*Namespace{}
@@ -41,6 +41,7 @@ func Build(prev *World, objects []source.Object) *World {
 type builder struct {
 	prev, world *World
 	touched     map[string]*namespaceBuilder
+	rulesCopied bool // the World's rules are its own
 }
 
 // namespaceBuilder is a namespace while it is made anew.
@@ -69,6 +70,9 @@ func (b *builder) change(k source.Key) {
 	switch k.Kind {
 	case source.Deployment:
 		return // they are only looked up by key
+	case source.DestinationRule:
+		b.changeRule(k)
+		return
 	case source.Namespace:
 		if annotation(o) != annotation(old) {
 			b.namespace(k.Name).renew = true

@@ -26,6 +26,7 @@ type World struct {
 	objects    map[source.Key]source.Object
 	namespaces map[string]*Namespace
 	clusterIPs map[string]Name
+	rules      map[Name][]source.Object // by the service that they are for
 }
 
 // Namespace is what is in one namespace. It is immutable.

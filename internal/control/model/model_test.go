@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	networkingv1 "istio.io/api/networking/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -118,7 +119,13 @@ func TestIncremental(t *testing.T) {
 	random := func() source.Object {
 		ns := fmt.Sprintf("n%d", r.IntN(2))
 		ip := fmt.Sprintf("10.0.0.%d", r.IntN(200))
-		switch r.IntN(6) {
+		switch r.IntN(7) {
+		case 6:
+			host := fmt.Sprintf("s%d", r.IntN(20))
+			if r.IntN(2) == 0 {
+				host = model.Name{Namespace: fmt.Sprintf("n%d", r.IntN(2)), Name: host}.Host()
+			}
+			return rule(ns, fmt.Sprintf("r%d", r.IntN(9)), host)
 		case 0, 1:
 			return service(ns, fmt.Sprintf("s%d", r.IntN(20)), labels{"app": fmt.Sprint(r.IntN(3))}, intstr.FromString("http"))
 		case 2:
@@ -168,10 +175,35 @@ func TestIncremental(t *testing.T) {
 	}
 }
 
+func rule(ns, name, host string) source.Object {
+	return source.Object{
+		Key: source.Key{Kind: source.DestinationRule, Namespace: ns, Name: name},
+		Value: &source.IstioDestinationRule{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}, Spec: &networkingv1.DestinationRule{Host: host},
+		},
+	}
+}
+
+func TestRuleHost(t *testing.T) {
+	for host, want := range map[string]string{
+		"bb": "ns/bb", "BB.": "ns/bb", "bb.demo.svc.cluster.local": "demo/bb", "bb.demo.svc.cluster.local.": "demo/bb",
+		"": "", "*": "", "*.demo.svc.cluster.local": "", "bb.demo": "", "bb.demo.svc": "", "a.bb.demo.svc.cluster.local": "",
+		".demo.svc.cluster.local": "", "bb..svc.cluster.local": "", "bb:80": "", "example.com": "",
+	} {
+		got, ok := model.RuleHost(host, "ns")
+		if text := got.String(); ok != (want != "") || ok && text != want {
+			t.Errorf("%q: %q, %v, want %q", host, text, ok, want)
+		}
+	}
+}
+
 func describe(w *model.World) map[model.Name]string {
 	out := map[model.Name]string{}
 	for _, s := range w.Services() {
 		out[s.Name] = addresses(s)
+		for _, r := range w.Rules(s.Name) {
+			out[s.Name] += " " + r.Namespace + "/" + r.Name
+		}
 	}
 	return out
 }

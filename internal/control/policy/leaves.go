@@ -30,6 +30,7 @@ func (e *Effective) Leaves() []Leaf {
 		leaf("limits.maxRequests", e.Limits.MaxRequests, limit),
 		leaf("limits.maxRetries", e.Limits.MaxRetries, limit),
 	}
+	out = append(out, e.TLS.leaves()...)
 	b := e.Breaker
 	if b == nil {
 		return append(out, Leaf{Path: "breaker", Value: "off", Origin: e.BreakerOff})

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -97,6 +98,9 @@ type Effective struct {
 	// MaxWaiting is how many requests may wait at a time.
 	MaxWaiting Value[uint32] `json:"maxWaiting"`
 	Limits     Limits        `json:"limits"`
+	// TLS is nil where nobody says anything of it: endpoints are spoken to in
+	// plain.
+	TLS *TLS `json:"tls,omitempty"`
 	// Breaker is nil when breaking is off.
 	Breaker *Breaker `json:"breaker,omitempty"`
 	// BreakerOff says why there is none.
@@ -180,8 +184,8 @@ func Build(prev *Table, w *model.World) *Table {
 		switch {
 		case s == nil:
 			delete(t.services, name)
-		case old != nil && old.object == s.Object:
-			// Its endpoints changed, not what it says.
+		case old != nil && old.object == s.Object && slices.Equal(prev.world.Rules(name), w.Rules(name)):
+			// Its endpoints changed, not what it says or what is said of it.
 		default:
 			t.services[name] = parseService(s.Object, old)
 		}
@@ -212,6 +216,7 @@ func (t *Table) Effective(client string, service model.Name, port uint16) (*Effe
 		FailFast:       p.failFast,
 		MaxWaiting:     p.maxWaiting,
 		Limits:         Limits{unlimited, unlimited, unlimited, unlimited},
+		TLS:            t.tls(client, service, port),
 		Breaker:        p.breaker,
 		BreakerOff:     p.off,
 		Findings:       p.findings,

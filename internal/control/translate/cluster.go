@@ -63,6 +63,7 @@ func cluster(v View, k Key) Result {
 		},
 	}
 	c.TypedExtensionProtocolOptions = protocolOptions(e.Protocol.Value)
+	c.TransportSocket = transportSocket(e.TLS, e.Protocol.Value)
 	r.Resources = one(k.Name, c)
 	return r
 }
