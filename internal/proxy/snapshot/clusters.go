@@ -7,7 +7,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
-	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/reclosermesh/recloser/breaker"
@@ -58,6 +57,7 @@ func compileCluster(r xds.Resource) (*clusterSpec, error) {
 	p.balancer(spec, c)
 	p.breaker(spec, c)
 	p.limits(spec, c)
+	p.protocolOptions(spec, c)
 	if err := spec.cfg.Validate(); err != nil {
 		p.errs = append(p.errs, err)
 	}
@@ -136,15 +136,6 @@ func (p *problems) limits(spec *clusterSpec, c *clusterv3.Cluster) {
 			}
 		}
 		break
-	}
-	if body := c.GetTypedExtensionProtocolOptions()[httpOptions]; body != nil {
-		options := new(upstreamhttpv3.HttpProtocolOptions)
-		if err := body.UnmarshalTo(options); err != nil {
-			p.add("typed_extension_protocol_options: %w", err)
-		}
-		common := options.GetCommonHttpProtocolOptions()
-		l.MaxRequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
-		spec.cfg.IdleTimeout = p.duration("common_http_protocol_options.idle_timeout", common.GetIdleTimeout(), 0)
 	}
 	if err := l.Validate(); err != nil {
 		p.add("circuit_breakers: %w", err)
