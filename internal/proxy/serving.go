@@ -177,7 +177,7 @@ func (s *serving) serve(work context.Context, l *snapshot.Listener) error {
 // sameServer tells whether a server of a can serve b.
 func sameServer(a, b *snapshot.Listener) bool {
 	return a == b || a.Direction == b.Direction && a.Port == b.Port && a.Hosts == b.Hosts &&
-		a.Timeouts == b.Timeouts && a.MaxHeaders == b.MaxHeaders && a.MaxHeadBytes == b.MaxHeadBytes
+		a.Timeouts == b.Timeouts && a.MaxHeaders == b.MaxHeaders && a.MaxHeadBytes == b.MaxHeadBytes && a.TLS == b.TLS
 }
 
 func listen(ctx context.Context, address string) (*net.TCPListener, error) {
@@ -240,6 +240,9 @@ func (s *serving) serverConfig(l *snapshot.Listener) ServerConfig {
 		port = ""
 	}
 	cfg.Metrics = s.metrics.Downstream(l.Direction, port)
+	if l.TLS != nil {
+		cfg.Wrap = l.TLS.Wrap
+	}
 	for _, d := range []struct{ to, from *time.Duration }{
 		{&cfg.Timeouts.Head, &l.Timeouts.Head},
 		{&cfg.Timeouts.Idle, &l.Timeouts.Idle},

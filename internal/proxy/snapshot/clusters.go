@@ -32,7 +32,6 @@ type clusterSpec struct {
 	static    *endpointList
 	endpoints string
 	tls       *transport.ClientConfig // nil: plain; cfg.Dial is made of it when it is opened
-	transport string                  // tells contexts apart
 }
 
 type endpointList struct{ endpoints []upstream.EndpointConfig }

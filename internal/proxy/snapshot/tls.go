@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -54,7 +55,7 @@ func (p *problems) clusterTransport(spec *clusterSpec, c *clusterv3.Cluster) {
 	}
 	cfg.Owner = fmt.Sprintf("cluster %q", spec.cfg.Name)
 	spec.tls = cfg
-	spec.transport = string(c.GetTransportSocket().GetTypedConfig().GetValue())
+	spec.cfg.Transport = identity(c.GetTransportSocket())
 }
 
 // listenerTransport reads how a listener's callers are spoken to. All filter
@@ -103,7 +104,12 @@ func (p *problems) listenerTransport(spec *listenerSpec, l *listenerv3.Listener)
 	}
 	cfg.Owner = fmt.Sprintf("listener %q", spec.name)
 	spec.tls = cfg
-	spec.transport = fmt.Sprint(http, cfg.HandshakeTimeout) + string(first.GetTransportSocket().GetTypedConfig().GetValue())
+	spec.transport = fmt.Sprint(http, cfg.HandshakeTimeout, identity(first.GetTransportSocket()))
+}
+
+// identity tells transport sockets apart. It shows nothing of what is in them.
+func identity(t *corev3.TransportSocket) string {
+	return fmt.Sprintf("%x", sha256.Sum256(t.GetTypedConfig().GetValue()))
 }
 
 // transportSocket unpacks a TLS context into m. False: the transport is plain,
@@ -268,7 +274,7 @@ func (c *clusterSpec) openTransport(old *clusterSpec, logger *slog.Logger) error
 	if c.tls == nil {
 		return nil
 	}
-	if old != nil && old.tls != nil && old.transport == c.transport {
+	if old != nil && old.tls != nil && old.cfg.Transport == c.cfg.Transport {
 		c.cfg.Dial = old.cfg.Dial
 		return nil
 	}

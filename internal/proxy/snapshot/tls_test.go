@@ -79,10 +79,10 @@ func TestClusterTLS(t *testing.T) {
 	if diff := cmp.Diff(want, spec.tls, cmpopts.IgnoreFields(transport.Settings{}, "Now", "Logger")); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
-	if spec.transport == "" {
+	if spec.cfg.Transport == "" {
 		t.Error("the context has no identity")
 	}
-	if plain := compiled(t, static("c", "10.0.0.1")); plain.tls != nil || plain.transport != "" {
+	if plain := compiled(t, static("c", "10.0.0.1")); plain.tls != nil || plain.cfg.Transport != "" {
 		t.Error("a plain cluster has TLS")
 	}
 	regex := compiled(t, tlsCluster(t, `{"commonTlsContext": {"validationContext": {"systemRootCerts": {},
