@@ -34,7 +34,11 @@ func (f *fieldSpace) free(s *Server) {
 // requestFields are the fields for an endpoint of HTTP/2.
 func (x *exchange) requestFields(space *fieldSpace) []http1.Header {
 	var extra [2]http1.Header
-	space.fields = bridge.AppendRequest2(space.fields[:0], &space.arena, x.req, "http", x.forwardFields(extra[:0]))
+	scheme := "http"
+	if x.cluster.Config().Transport != "" {
+		scheme = "https"
+	}
+	space.fields = bridge.AppendRequest2(space.fields[:0], &space.arena, x.req, scheme, x.forwardFields(extra[:0]))
 	return space.fields
 }
 

@@ -336,9 +336,12 @@ func (st *stream) refuseLocked(why telemetry.Reason) {
 
 // refuseView refuses what HTTP/2 allows and this proxy does not carry.
 func (st *stream) refuseView(err error) {
-	st.x.malformed = !errors.Is(err, bridge.ErrProtocol)
 	st.x.detail = err.Error()
-	st.refuse(telemetry.MalformedRequest)
+	if errors.Is(err, bridge.ErrProtocol) {
+		st.refuse(telemetry.UpgradeRefused)
+		return
+	}
+	st.refuse(telemetry.MalformedMessage)
 }
 
 // sendRefusal sends the answer of ours that x.reason stands for.

@@ -28,6 +28,8 @@ const (
 	RateLimited
 	Denied
 	MalformedRequest
+	MalformedMessage
+	UpgradeRefused
 	HeadTimeout
 	BodyTimeout
 	IdleTimeout
@@ -80,6 +82,8 @@ var answers = [reasonCount]Answer{
 	RateLimited:          {Flag: "RL", Details: "request_rate_limited", Status: 429, GRPC: 8, Text: "too many requests"},
 	Denied:               {Flag: "-", Details: "authorization_denied", Status: 403, GRPC: 7, Text: "the caller may not make this request"},
 	MalformedRequest:     {Flag: "DPE", Details: "http1.codec_error", Status: 400, GRPC: 13, Text: "malformed request", Close: true},
+	MalformedMessage:     {Flag: "DPE", Details: "http2.violation.of.messaging.rule", Status: 400, GRPC: 13, Text: "malformed request"},
+	UpgradeRefused:       {Flag: "-", Details: "upgrade_failed", Status: 501, GRPC: 12, Text: "this protocol is not carried"},
 	HeadTimeout:          {Flag: "SI", Details: "request_header_timeout", Status: 408, GRPC: 4, Text: "the request's head did not arrive in time", Close: true},
 	BodyTimeout:          {Flag: "SI", Details: "request_body_timeout", Status: 408, GRPC: 4, Text: "the request's body did not arrive in time", Close: true},
 	IdleTimeout:          {Flag: "SI", Details: "stream_idle_timeout", Status: 504, GRPC: 4, Text: "nothing moved on this exchange for too long", Close: true},
