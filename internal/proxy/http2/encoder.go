@@ -28,13 +28,18 @@ type encoder struct {
 	slots   *encoderSlots
 }
 
-// encoderSlots finds the entry, by number, for a hash. A collision loses the
-// older entry, which costs bytes, no more.
+// encoderSlots finds entries, by number, for hashes. Of more than four that fall
+// together the oldest is lost, which costs bytes, no more.
 type encoderSlots struct {
-	pairs [256]uint32
-	names [64]uint32
-	seen  [256]uint32 // what came once
+	pairs [64]ways
+	names [32]ways
+	seen  [64]ways // hashes of what came once
 }
+
+// ways are what falls together, the newest first.
+type ways [4]uint32
+
+func (w *ways) push(v uint32) { w[0], w[1], w[2], w[3] = v, w[0], w[1], w[2] }
 
 func (e *encoder) init() { e.max, e.least = tableSize, tableSize }
 
@@ -85,8 +90,8 @@ const maxScratch = 8 << 10
 func (e *encoder) field(name, value []byte) {
 	hn := hashName(name)
 	h := hashPair(hn, value)
-	pair := &e.slots.pairs[uint8(h>>56)]
-	if f, i := e.live(*pair); f != nil && bytes.Equal(f.value, value) && bytes.Equal(f.name, name) {
+	pairs := &e.slots.pairs[h>>58]
+	if i := e.findPair(pairs, name, value); i > 0 {
 		e.buf = appendInt(e.buf, 0x80, 7, i)
 		return
 	}
@@ -96,21 +101,45 @@ func (e *encoder) field(name, value []byte) {
 			return
 		}
 	}
-	seen := &e.slots.seen[uint8(h>>48)]
-	switch print := uint32(h) | 1; {
+	seen, print := &e.slots.seen[h>>58], uint32(h)
+	switch {
 	case neverIndexed(name, value):
 		e.literal(0x10, 4, hn, name, value)
-	case *seen != print:
-		*seen = print
+	case seen[0] != print && seen[1] != print && seen[2] != print && seen[3] != print:
+		seen.push(print)
 		e.literal(0, 4, hn, name, value)
 	case entrySize(name, value) > e.max/2:
 		e.literal(0, 4, hn, name, value)
 	default:
 		e.literal(0x40, 6, hn, name, value)
 		e.enter(name, value)
-		*pair = e.entered
-		e.slots.names[uint8(hn>>58)] = e.entered
+		pairs.push(e.entered)
+		e.slots.names[hn>>59].push(e.entered)
 	}
+}
+
+// findPair gives the index of a field in the dynamic table, 0 when it is not
+// there.
+func (e *encoder) findPair(w *ways, name, value []byte) uint32 {
+	for _, number := range w {
+		if f, i := e.live(number); f != nil && bytes.Equal(f.value, value) && bytes.Equal(f.name, name) {
+			return i
+		}
+	}
+	return 0
+}
+
+// findName gives the index of a field with this name, 0 when there is none.
+func (e *encoder) findName(hn uint64, name []byte) uint32 {
+	if i, ok := staticIndex.names[hn]; ok && bytes.Equal(staticTable[i].Name, name) {
+		return uint32(i)
+	}
+	for _, number := range e.slots.names[hn>>59] {
+		if f, i := e.live(number); f != nil && bytes.Equal(f.name, name) {
+			return i
+		}
+	}
+	return 0
 }
 
 // live gives an entry by its number, and its index; nil when it has left.
@@ -135,12 +164,7 @@ func (e *encoder) enter(name, value []byte) {
 // literal: RFC 7541 sections 6.2.1 to 6.2.3. kind is the bits of the form, and
 // prefix how many bits are left for the index of the name.
 func (e *encoder) literal(kind byte, prefix uint8, hn uint64, name, value []byte) {
-	index := uint32(0)
-	if i, ok := staticIndex.names[hn]; ok && bytes.Equal(staticTable[i].Name, name) {
-		index = uint32(i)
-	} else if f, i := e.live(e.slots.names[uint8(hn>>58)]); f != nil && bytes.Equal(f.name, name) {
-		index = i
-	}
+	index := e.findName(hn, name)
 	e.buf = appendInt(e.buf, kind, prefix, index)
 	if index == 0 {
 		e.buf = append(appendInt(e.buf, 0, 7, uint32(len(name))), name...)

@@ -296,7 +296,7 @@ func (c *Conn) finished(s *Stream, how closedHow, err *StreamError) {
 	s.queue, s.trailers, s.sent = nil, nil, 0
 	delete(c.streams, s.id)
 	c.closed.add(s.id, how)
-	if how == closedEnded {
+	if how == closedEnded && !s.silent {
 		c.endedWell++
 	}
 	c.note(s)
