@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -199,8 +198,4 @@ func (v *validation) within(field string, value, limit int32) {
 	if value < 0 || value > limit {
 		v.add(field, value, fmt.Sprintf("must be 0 (the default) to %d", limit))
 	}
-}
-
-func contains(list []string, s string) bool {
-	return slices.Contains(list, s)
 }

@@ -163,9 +163,10 @@ func linkerdKind(t *testing.T, raw []byte) (kind string, accruals []json.RawMess
 	var doc struct {
 		Protocol struct {
 			Kind struct {
-				Opaque       *struct{}
-				Http1, Http2 *http //nolint:revive // as it is in the JSON
-				Detect       *struct{ HTTP1, HTTP2 http }
+				Opaque *struct{}
+				H1     *http `json:"Http1"`
+				H2     *http `json:"Http2"`
+				Detect *struct{ HTTP1, HTTP2 http }
 			}
 		}
 	}
@@ -173,10 +174,10 @@ func linkerdKind(t *testing.T, raw []byte) (kind string, accruals []json.RawMess
 	switch k := doc.Protocol.Kind; {
 	case k.Opaque != nil:
 		return "Opaque", nil
-	case k.Http1 != nil:
-		return "Http1", []json.RawMessage{k.Http1.A}
-	case k.Http2 != nil:
-		return "Http2", []json.RawMessage{k.Http2.A}
+	case k.H1 != nil:
+		return "Http1", []json.RawMessage{k.H1.A}
+	case k.H2 != nil:
+		return "Http2", []json.RawMessage{k.H2.A}
 	default:
 		return "Detect", []json.RawMessage{k.Detect.HTTP1.A, k.Detect.HTTP2.A}
 	}

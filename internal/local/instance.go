@@ -63,13 +63,14 @@ type host struct {
 	node      string
 	environ   []string
 	sidecar   func(*instance) command
-	ready     func(ctx context.Context, admin netip.AddrPort) bool // asks a sidecar
-	listens   func(ctx context.Context, addresses []string) bool   // something accepts connections on all of them
-	idle      func(ctx context.Context, admin netip.AddrPort) bool // nothing is under way towards the program
-	settle    time.Duration                                        // until callers have heard that an instance goes
-	hurry     <-chan struct{}                                      // closed: end all at once
-	hurryTime time.Duration                                        // grace of an end in a hurry
-	patience  time.Duration                                        // until an instance that is not ready is told of
+	ready     func(ctx context.Context, admin netip.AddrPort) bool                                // asks a sidecar
+	listens   func(ctx context.Context, addresses []string) bool                                  // something accepts connections on all of them
+	opaque    func(in *instance, port uint16) bool                                                // bytes of a declared port are passed on as they are
+	idle      func(ctx context.Context, admin netip.AddrPort, opaque func(port uint16) bool) bool // nothing is under way towards the program
+	settle    time.Duration                                                                       // until callers have heard that an instance goes
+	hurry     <-chan struct{}                                                                     // closed: end all at once
+	hurryTime time.Duration                                                                       // grace of an end in a hurry
+	patience  time.Duration                                                                       // until an instance that is not ready is told of
 	notify    func(Event)
 }
 
@@ -391,7 +392,7 @@ func (in *instance) awaitIdle(ctx context.Context) {
 	if !sleep(ctx, in.host.settle) {
 		return
 	}
-	for in.sidecarRuns() && !in.host.idle(ctx, in.place.admin) {
+	for in.sidecarRuns() && !in.host.idle(ctx, in.place.admin, func(port uint16) bool { return in.host.opaque(in, port) }) {
 		if !sleep(ctx, eagerPeriod) {
 			return
 		}

@@ -65,8 +65,8 @@ func (in *instance) describe() Instance {
 func (m *Mesh) ExampleCall() string {
 	for _, s := range m.cfg.Worlds.World().Services() {
 		port := 0 // the first that curl can speak to
-		for i := len(s.Ports) - 1; i >= 0; i-- {
-			if p := s.Ports[i].Protocol.Protocol; p == model.HTTP1 || p == model.Detect {
+		for i := range s.Ports {
+			if p := s.Ports[i].Protocol.Protocol; port == 0 && (p == model.HTTP1 || p == model.Detect) {
 				port = int(s.Ports[i].Number)
 			}
 		}

@@ -189,7 +189,7 @@ func (m *Mesh) prepare(ctx context.Context) error {
 	m.host = host{
 		launcher: newLauncher(m.cfg.Kill), console: &console{out: m.cfg.Output},
 		recloser: m.cfg.RecloserPath, programs: programs, node: node, environ: m.cfg.Environ,
-		sidecar: m.sidecarCommand, ready: sidecarReady, idle: sidecarIdle, listens: m.listens,
+		sidecar: m.sidecarCommand, ready: sidecarReady, idle: sidecarIdle, opaque: m.opaque, listens: m.listens,
 		settle: m.cfg.Settle, hurry: m.hurry, hurryTime: m.cfg.HurryTime, patience: m.cfg.Patience,
 		notify: m.cfg.Notify,
 	}
@@ -278,6 +278,13 @@ func (m *Mesh) members() map[owner][]member {
 		in.mu.Unlock()
 	}
 	return out
+}
+
+// opaque tells whether what is spoken on an instance's port is not looked at.
+func (m *Mesh) opaque(in *instance, port uint16) bool {
+	w := m.cfg.Worlds.World()
+	p := w.Pod(in.owner.namespace, in.name)
+	return p != nil && w.InstancePort(p, port).Protocol.Opaque()
 }
 
 // isDraining tells whether drain was called.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -90,9 +91,11 @@ func acceptsAll(ctx context.Context, addresses []string) bool {
 	return true
 }
 
-// sidecarIdle asks a sidecar whether nothing is under way towards its program.
-// A sidecar that cannot tell has nothing under way that could be waited for.
-func sidecarIdle(ctx context.Context, admin netip.AddrPort) bool {
+// sidecarIdle asks a sidecar whether nothing is under way towards its program:
+// no request, and no connection to an opaque port; those to other ports are kept
+// for the next request. A sidecar that cannot tell has nothing under way that
+// could be waited for.
+func sidecarIdle(ctx context.Context, admin netip.AddrPort, opaque func(port uint16) bool) bool {
 	resp, err := askSidecar(ctx, admin, "/clusters")
 	if err != nil {
 		return true
@@ -100,17 +103,23 @@ func sidecarIdle(ctx context.Context, admin netip.AddrPort) bool {
 	defer resp.Body.Close()
 	var view struct {
 		Clusters []struct {
-			Direction string `json:"direction"`
-			Requests  uint64 `json:"requests"`
-			Pending   uint64 `json:"pending"`
-			Waiting   int    `json:"waiting"`
+			Direction   string `json:"direction"`
+			Port        string `json:"port"`
+			Requests    uint64 `json:"requests"`
+			Connections uint64 `json:"connections"`
+			Pending     uint64 `json:"pending"`
+			Waiting     int    `json:"waiting"`
 		} `json:"clusters"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&view); err != nil {
 		return true
 	}
 	for _, c := range view.Clusters {
-		if c.Direction == "inbound" && (c.Requests > 0 || c.Pending > 0 || c.Waiting > 0) {
+		if c.Direction != "inbound" {
+			continue
+		}
+		port, _ := strconv.ParseUint(c.Port, 10, 16)
+		if c.Requests > 0 || c.Pending > 0 || c.Waiting > 0 || c.Connections > 0 && opaque(uint16(port)) {
 			return false
 		}
 	}

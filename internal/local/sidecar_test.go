@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -39,4 +43,26 @@ func playSidecar(args []string) int {
 	}
 	<-ended
 	return 0
+}
+
+// TestSidecarIdle: connections are something under way only where they are not
+// kept for the next request.
+func TestSidecarIdle(t *testing.T) {
+	for view, want := range map[string]bool{
+		``:                true,
+		`{"clusters":[]}`: true,
+		`{"clusters":[{"direction":"inbound","port":"80","requests":1}]}`:     false,
+		`{"clusters":[{"direction":"inbound","port":"80","pending":1}]}`:      false,
+		`{"clusters":[{"direction":"inbound","port":"80","connections":3}]}`:  true,
+		`{"clusters":[{"direction":"inbound","port":"25","connections":3}]}`:  false,
+		`{"clusters":[{"direction":"outbound","port":"25","connections":3}]}`: true,
+		`{"clusters":[{"direction":"outbound","port":"80","requests":3}]}`:    true,
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, view) }))
+		at := netip.MustParseAddrPort(strings.TrimPrefix(srv.URL, "http://"))
+		if got := sidecarIdle(t.Context(), at, func(port uint16) bool { return port == 25 }); got != want {
+			t.Errorf("%s: idle %t, want %t", view, got, want)
+		}
+		srv.Close()
+	}
 }
