@@ -19,6 +19,7 @@ import (
 
 const (
 	startTimeout = 15 * time.Second // for a subject to answer its first request
+	askTimeout   = 4 * time.Second  // for one attempt at that
 	stopTimeout  = 5 * time.Second  // for a subject to end by itself
 	pollInterval = 50 * time.Millisecond
 )
@@ -110,16 +111,22 @@ func (p *process) awaitAnswer(ctx context.Context, ask asker) error {
 	defer cancel()
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
+	var last error
 	for {
-		conn, err := ask(ctx, p.addr)
+		attempt, done := context.WithTimeout(ctx, askTimeout)
+		conn, err := ask(attempt, p.addr)
+		done()
 		if err == nil {
 			return conn.Close()
+		}
+		if ctx.Err() == nil {
+			last = err
 		}
 		select {
 		case <-p.done:
 			return fmt.Errorf("ended before it answered: %w", errOf(p.err))
 		case <-ctx.Done():
-			return fmt.Errorf("no answer: %w", err)
+			return fmt.Errorf("no answer: %w", errors.Join(ctx.Err(), last))
 		case <-tick.C:
 		}
 	}
