@@ -252,14 +252,16 @@ func TestResponseTo1(t *testing.T) {
 		{"304", ":status: 304\ncontent-length: 9", ask, true, http1.ForwardOptions{}, "HTTP/1.1 304 Not Modified\nContent-Length: 9\n\n"},
 		{"interim", ":status: 103\nlink: x", ask, false, http1.ForwardOptions{Close: true}, "HTTP/1.1 103 Early Hints\nlink: x\n\n"},
 		{
-			"of one connection", ":status: 200\nconnection: x\nkeep-alive: 5\nupgrade: y\ntransfer-encoding: z\nproxy-connection: z\nset-cookie: a\nset-cookie: b", ask, true, http1.ForwardOptions{},
+			"of one connection", ":status: 200\nconnection: x\nkeep-alive: 5\nupgrade: y\ntransfer-encoding: z\nproxy-connection: z\nset-cookie: a\nset-cookie: b", ask, true,
+			http1.ForwardOptions{},
 			"HTTP/1.1 200 OK\nset-cookie: a\nset-cookie: b\nContent-Length: 0\n\n",
 		},
 		{"split", ":status: 200\nx: a\r\rHTTP/1.1 200 OK", ask, true, http1.ForwardOptions{}, "HTTP/1.1 200 OK\nContent-Length: 0\n\n"},
 		{"tunnel", ":status: 200", connectAsk, false, http1.ForwardOptions{}, "HTTP/1.1 200 OK\n\n"},
 		{"tunnel refused", ":status: 403", connectAsk, true, http1.ForwardOptions{}, "HTTP/1.1 403 Forbidden\nContent-Length: 0\n\n"},
 		{
-			"websocket", ":status: 200\nsec-websocket-protocol: chat\nsec-websocket-accept: forged", wsAsk, false, http1.ForwardOptions{},
+			"websocket", ":status: 200\nsec-websocket-protocol: chat\nsec-websocket-accept: forged", wsAsk, false,
+			http1.ForwardOptions{},
 			"HTTP/1.1 101 Switching Protocols\nsec-websocket-protocol: chat\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n\n",
 		},
 		{"websocket refused", ":status: 404", wsAsk, true, http1.ForwardOptions{}, "HTTP/1.1 404 Not Found\nContent-Length: 0\n\n"},

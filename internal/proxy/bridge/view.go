@@ -18,7 +18,8 @@ var (
 
 // RequestView makes dst show the request whose head is h; end tells that the
 // head is all of it. dst is overwritten whole and shares the slices of h,
-// Headers among them, so it must not be used to Parse.
+// Headers among them, so it must not be used to Parse. The Headers are marked by
+// http1.Identify: a head is viewed before it is shared.
 //
 // Extended CONNECT (RFC 8441) shows the method CONNECT, but Connect is false,
 // Upgrade is its protocol, and Path is there. A body is BodyLength where its
@@ -46,6 +47,7 @@ func RequestView(dst *http1.Request, h *http2.Head, end bool) error {
 	if dst.Upgrade == nil && !dst.Connect {
 		dst.Body = body(h.ContentLength, end)
 	}
+	http1.Identify(dst.Headers)
 	for i := range dst.Headers {
 		note(dst, &dst.Headers[i])
 	}
@@ -107,7 +109,7 @@ func check(r *http1.Request) error {
 // ResponseView makes dst show the response whose head is h, which answers req
 // (parsed, or a view; as it came from the client); end tells that the head is
 // all of it. dst is overwritten whole and shares the slices of h, Headers among
-// them, so it must not be used to Parse.
+// them, which are marked; so it must not be used to Parse.
 //
 // A 2xx to a WebSocket or CONNECT is a Tunnel; the former has "websocket" as
 // Upgrade. A Body of BodyNone does not say that the stream has ended: a
@@ -117,6 +119,7 @@ func ResponseView(dst *http1.Response, h *http2.Head, end bool, req *http1.Reque
 		Minor: 1, Status: h.Status, Headers: h.Headers, KeepAlive: true,
 		Informational: h.Status < 200,
 	}
+	http1.Identify(dst.Headers)
 	if h.Status/100 == 2 {
 		if WebSocket(req) {
 			dst.Tunnel, dst.Upgrade = true, websocket

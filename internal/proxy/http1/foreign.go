@@ -4,6 +4,14 @@ package http1
 // of in the types of this package: they were not parsed here, so what Parse
 // ensures must be asked for.
 
+// Identify marks hs, so that Field knows them without another look at their
+// names. hs must not be in use by anybody else.
+func Identify(hs []Header) {
+	for i := range hs {
+		hs[i].id = identify(hs[i].Name)
+	}
+}
+
 // ValidToken tells whether b may be a method, a field name or the name of a
 // protocol (RFC 9110 section 5.6.2).
 func ValidToken(b []byte) bool { return all(b, isToken) }

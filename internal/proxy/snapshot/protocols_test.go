@@ -43,7 +43,8 @@ func TestProtocolOptions(t *testing.T) {
 		{`{"useDownstreamProtocolConfig": {}}`, upstream.AsCaller, http2.Config{}},
 		{
 			`{"useDownstreamProtocolConfig": {"http2ProtocolOptions": {"maxConcurrentStreams": 1}}, ` + common + `}`,
-			upstream.AsCaller, http2.Config{MaxStreams: 1},
+			upstream.AsCaller,
+			http2.Config{MaxStreams: 1},
 		},
 	} {
 		spec, err := compileCluster(withOptions(t, tt.options))

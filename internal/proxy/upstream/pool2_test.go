@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -13,40 +14,59 @@ import (
 	"testing/synctest"
 	"time"
 
-	xhttp2 "golang.org/x/net/http2"
-
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/proxy/http2"
 )
 
-// server2 is one life of a peer2.
-type server2 struct {
-	base http.Server
-	srv  xhttp2.Server
-}
-
 // peer2 is a server of HTTP/2 that is not ours. Paths: /now answers at once,
 // /hold when the test lets it.
 type peer2 struct {
-	ln   net.Listener
-	set  func(*xhttp2.Server)
-	base atomic.Pointer[server2]
-	hold chan struct{}
+	ln      net.Listener
+	streams int // at a time on one connection; 0: as the server has it
+	hold    chan struct{}
+	life    atomic.Pointer[life2]
+	ctx     context.Context // of all of it
 
 	mu    sync.Mutex
 	conns []net.Conn
-	held  int
 	wg    sync.WaitGroup
 }
 
-func newPeer2(t *testing.T, set func(*xhttp2.Server)) *peer2 {
+// life2 is a peer2 between two of its ends in peace: a server, and the listener
+// that brings it connections.
+type life2 struct {
+	http.Server
+	peer  *peer2
+	conns chan net.Conn
+	over  chan struct{}
+	once  sync.Once
+}
+
+func (l *life2) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.over:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *life2) Close() error {
+	l.once.Do(func() { close(l.over) })
+	return nil
+}
+
+func (l *life2) Addr() net.Addr { return l.peer.ln.Addr() }
+
+func newPeer2(t *testing.T, streams int) *peer2 {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer2{ln: ln, set: set, hold: make(chan struct{})}
+	ctx, stop := context.WithCancel(t.Context())
+	p := &peer2{ln: ln, streams: streams, hold: make(chan struct{}), ctx: ctx}
 	p.renew()
 	p.wg.Go(func() {
 		for {
@@ -57,39 +77,48 @@ func newPeer2(t *testing.T, set func(*xhttp2.Server)) *peer2 {
 			p.mu.Lock()
 			p.conns = append(p.conns, c)
 			p.mu.Unlock()
-			s := p.base.Load()
-			p.wg.Go(func() {
-				s.srv.ServeConn(c, &xhttp2.ServeConnOpts{BaseConfig: &s.base, Handler: p})
-			})
+			for given := false; !given; {
+				l := p.life.Load()
+				select {
+				case l.conns <- c:
+					given = true
+				case <-l.over:
+				}
+			}
 		}
 	})
 	t.Cleanup(func() {
+		stop()
 		ln.Close()
 		p.closeAll()
+		_ = p.life.Load().Server.Close()
 		p.wg.Wait()
 	})
 	return p
 }
 
-// renew lets those who come from now on be another server.
-func (p *peer2) renew() *server2 {
-	s := new(server2)
-	if p.set != nil {
-		p.set(&s.srv)
-	}
-	if err := xhttp2.ConfigureServer(&s.base, &s.srv); err != nil {
-		panic(err)
-	}
-	return p.base.Swap(s)
+// renew lets those who come from now on meet another life.
+func (p *peer2) renew() (old *life2) {
+	l := &life2{peer: p, conns: make(chan net.Conn), over: make(chan struct{})}
+	l.Handler = p
+	l.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	l.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: p.streams}
+	l.Protocols = new(http.Protocols)
+	l.Protocols.SetUnencryptedHTTP2(true)
+	p.wg.Go(func() { _ = l.Serve(l) })
+	old = p.life.Load()
+	p.life.Store(l)
+	return old
 }
 
 // goAway ends in peace the connections that there are.
-func (p *peer2) goAway() { _ = p.renew().base.Shutdown(context.Background()) }
+func (p *peer2) goAway() {
+	old := p.renew()
+	p.wg.Go(func() { _ = old.Shutdown(p.ctx) })
+}
 
 func (p *peer2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/hold" {
-		p.count(1)
-		defer p.count(-1)
 		w.WriteHeader(200)
 		w.(http.Flusher).Flush()
 		select {
@@ -98,18 +127,6 @@ func (p *peer2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	_, _ = io.WriteString(w, "hello")
-}
-
-func (p *peer2) count(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.held += n
-}
-
-func (p *peer2) holding() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.held
 }
 
 func (p *peer2) accepted() int {
@@ -223,19 +240,22 @@ func endpoint2(t *testing.T, cfg Config) (*Set, *Endpoint) {
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for range 10_000 {
-		if cond() {
-			return
+	end := time.After(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("still not: %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
-	t.Fatalf("not within 10 s: %s", what)
 }
 
 func (e *Endpoint) usable() int { return len(e.http2.connections()) }
 
 func TestFirstStreamsShareOneDial(t *testing.T) {
-	p := newPeer2(t, nil)
+	p := newPeer2(t, 0)
 	_, e := endpoint2(t, config(p.ln.Addr().String()))
 	if _, ok := e.TryOpen(ask("/now"), true, newAnswer2()); ok {
 		t.Fatal("a stream without a connection")
@@ -267,20 +287,25 @@ func TestFirstStreamsShareOneDial(t *testing.T) {
 }
 
 func TestFurtherConnectionWhenFull(t *testing.T) {
-	p := newPeer2(t, func(s *xhttp2.Server) { s.MaxConcurrentStreams = 2 })
+	p := newPeer2(t, 2)
 	_, e := endpoint2(t, config(p.ln.Addr().String()))
+	var held []*answer2
 	for i, want := range []int{1, 1, 2, 2, 3} {
-		a := hold(t, e)
-		defer a.wait()
+		held = append(held, hold(t, e))
 		if n := p.accepted(); n != want {
 			t.Errorf("%d connections for %d streams, want %d", n, i+1, want)
 		}
 	}
 	close(p.hold)
+	for _, a := range held {
+		if err := a.wait(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestStreamsWaitForRoom(t *testing.T) {
-	p := newPeer2(t, func(s *xhttp2.Server) { s.MaxConcurrentStreams = 2 })
+	p := newPeer2(t, 2)
 	cfg := config(p.ln.Addr().String())
 	cfg.Limits.MaxConnections = 1
 	cfg.Limits.MaxPending = 30
@@ -315,7 +340,7 @@ func TestStreamsWaitForRoom(t *testing.T) {
 }
 
 func TestWaitingForRoomEnds(t *testing.T) {
-	p := newPeer2(t, func(s *xhttp2.Server) { s.MaxConcurrentStreams = 1 })
+	p := newPeer2(t, 1)
 	cfg := config(p.ln.Addr().String())
 	cfg.Limits.MaxConnections = 1
 	_, e := endpoint2(t, cfg)
@@ -340,7 +365,7 @@ func TestWaitingForRoomEnds(t *testing.T) {
 
 // GOAWAY: what has begun is finished, what comes goes elsewhere.
 func TestGoAwayLosesNothing(t *testing.T) {
-	p := newPeer2(t, nil)
+	p := newPeer2(t, 0)
 	_, e := endpoint2(t, config(p.ln.Addr().String()))
 	first := hold(t, e)
 	p.goAway()
@@ -359,7 +384,7 @@ func TestGoAwayLosesNothing(t *testing.T) {
 }
 
 func TestDeadConnectionsAreReplaced(t *testing.T) {
-	p := newPeer2(t, nil)
+	p := newPeer2(t, 0)
 	_, e := endpoint2(t, config(p.ln.Addr().String()))
 	first := hold(t, e)
 	p.closeAll()
@@ -378,7 +403,7 @@ func TestDeadConnectionsAreReplaced(t *testing.T) {
 
 func TestRequestsPerConnection2(t *testing.T) {
 	for _, most := range []uint32{1, 3, 16} {
-		p := newPeer2(t, nil)
+		p := newPeer2(t, 0)
 		cfg := config(p.ln.Addr().String())
 		cfg.Limits.MaxRequestsPerConnection = most
 		_, e := endpoint2(t, cfg)
@@ -396,7 +421,7 @@ func TestRequestsPerConnection2(t *testing.T) {
 }
 
 func TestIdleConnectionsOfHTTP2End(t *testing.T) {
-	p := newPeer2(t, nil)
+	p := newPeer2(t, 0)
 	cfg := config(p.ln.Addr().String())
 	cfg.IdleTimeout = time.Minute
 	s, e := endpoint2(t, cfg)
@@ -419,7 +444,7 @@ func TestIdleConnectionsOfHTTP2End(t *testing.T) {
 }
 
 func TestRemovedEndpointFinishesStreams(t *testing.T) {
-	p := newPeer2(t, nil)
+	p := newPeer2(t, 0)
 	cfg := config(p.ln.Addr().String())
 	s, e := endpoint2(t, cfg)
 	first := hold(t, e)
@@ -532,12 +557,14 @@ func TestSilentPeer(t *testing.T) {
 			t.Errorf("%v after %v, want an error after %v", err, took, cfg.ConnectTimeout)
 		}
 		stop()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	})
 }
 
 func TestNewTransportRenewsConnections(t *testing.T) {
-	p := newPeer2(t, nil)
+	p := newPeer2(t, 0)
 	plain := newEcho(t)
 	cfg := config(p.ln.Addr().String(), plain.ln.Addr().String())
 	s, e := endpoint2(t, cfg)
@@ -574,7 +601,7 @@ func TestNewTransportRenewsConnections(t *testing.T) {
 }
 
 func TestRunClosesConnections(t *testing.T) {
-	p := newPeer2(t, nil)
+	p := newPeer2(t, 0)
 	s, e := endpoint2(t, config(p.ln.Addr().String()))
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
@@ -596,7 +623,7 @@ func TestRunClosesConnections(t *testing.T) {
 }
 
 func TestExtendedConnect(t *testing.T) {
-	p := newPeer2(t, nil)
+	p := newPeer2(t, 0)
 	_, e := endpoint2(t, config(p.ln.Addr().String()))
 	takes, err := e.ExtendedConnect(breaker.Monotonic()+time.Minute, nil)
 	want := e.http2.connections()[0].h2.PeerExtendedConnect()
@@ -611,7 +638,7 @@ func TestExtendedConnect(t *testing.T) {
 // Streams go on without loss while the peer says GOAWAY, endpoints come and go,
 // and connections are used up.
 func TestNothingIsLostInChange(t *testing.T) {
-	p, q := newPeer2(t, func(s *xhttp2.Server) { s.MaxConcurrentStreams = 5 }), newPeer2(t, nil)
+	p, q := newPeer2(t, 5), newPeer2(t, 0)
 	a, b := p.ln.Addr().String(), q.ln.Addr().String()
 	cfg := config(a, b)
 	cfg.Limits.MaxRequestsPerConnection = 40
@@ -620,23 +647,12 @@ func TestNothingIsLostInChange(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.Run(ctx) })
-	var requests, users atomic.Int64
-	users.Store(16)
-	for range users.Load() {
-		wg.Go(func() {
-			defer users.Add(-1)
-			for range 150 {
-				if err := askPicked(c); err != nil {
-					t.Error(err)
-					return
-				}
-				requests.Add(1)
-			}
-		})
-	}
-	for i := 0; users.Load() > 0; i++ {
+	var changes sync.Mutex
+	change := func(n int64) {
+		changes.Lock()
+		defer changes.Unlock()
 		next := cfg
-		switch i % 4 {
+		switch n % 4 {
 		case 0:
 			p.goAway()
 		case 1:
@@ -647,8 +663,23 @@ func TestNothingIsLostInChange(t *testing.T) {
 			next.Endpoints = cfg.Endpoints[1:]
 		}
 		s.Apply([]Config{next})
-		time.Sleep(2 * time.Millisecond)
 	}
+	var requests atomic.Int64
+	var users sync.WaitGroup
+	for range 16 {
+		users.Go(func() {
+			for range 150 {
+				if err := askPicked(c); err != nil {
+					t.Error(err)
+					return
+				}
+				if n := requests.Add(1); n%50 == 0 {
+					change(n / 50)
+				}
+			}
+		})
+	}
+	users.Wait()
 	stop()
 	wg.Wait()
 	if got := requests.Load(); got != 16*150 {
