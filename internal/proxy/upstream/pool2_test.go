@@ -623,15 +623,28 @@ func TestRunClosesConnections(t *testing.T) {
 }
 
 func TestExtendedConnect(t *testing.T) {
-	p := newPeer2(t, 0)
-	_, e := endpoint2(t, config(p.ln.Addr().String()))
-	takes, err := e.ExtendedConnect(breaker.Monotonic()+time.Minute, nil)
-	want := e.http2.connections()[0].h2.PeerExtendedConnect()
-	if err != nil || takes != want {
-		t.Errorf("%v, %v, want %v", takes, err, want)
-	}
-	if again, err := e.ExtendedConnect(0, nil); err != nil || again != takes || p.accepted() != 1 {
-		t.Errorf("%v, %v, on %d connections", again, err, p.accepted())
+	for _, want := range []bool{false, true} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var served sync.WaitGroup
+		served.Go(func() {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = http2.NewServer(nc, nil, &http2.Config{ExtendedConnect: want}, nil).Serve()
+		})
+		_, e := endpoint2(t, config(ln.Addr().String()))
+		for range 2 { // the second needs no connection
+			if takes, err := e.ExtendedConnect(breaker.Monotonic()+time.Minute, nil); err != nil || takes != want {
+				t.Errorf("%v, %v, want %v", takes, err, want)
+			}
+		}
+		e.retire()
+		served.Wait()
+		ln.Close()
 	}
 }
 
