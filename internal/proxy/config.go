@@ -124,6 +124,8 @@ func (c *Config) Validate() error {
 		{"host timeout", c.Timeouts.Hosts, true},
 		{"linger timeout", c.Timeouts.Linger, true},
 		{"drain idle", c.Timeouts.DrainIdle, true},
+		{"detect timeout", c.Timeouts.Detect, true},
+		{"TCP idle timeout", c.Timeouts.TCP, true},
 		{"host idle", c.HostIdle, false},
 		{"minimum back-off", c.MinBackoff, false},
 		{"maximum back-off", c.MaxBackoff, false},

@@ -219,13 +219,13 @@ func (o *opening) bound(tick uint64) time.Duration {
 	t := &o.srv.t
 	detecting := o.srv.cfg.Protocol == ProtocolDetect
 	switch s := o.srv; {
-	case o.begun.Load() && detecting:
+	case o.begun.Load() && detecting && t.Detect > 0:
 		return t.Detect
 	case o.begun.Load():
 		return t.Head
 	case s.draining.Load() && time.Duration(tick-s.drainAt.Load())*tickLength > t.DrainIdle:
 		return min(t.Idle, t.DrainIdle)
-	case detecting && !o.patient.Load():
+	case detecting && !o.patient.Load() && t.Detect > 0:
 		return min(t.Idle, t.Detect)
 	default:
 		return t.Idle

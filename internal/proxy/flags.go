@@ -113,6 +113,8 @@ func (c *Config) bindBounds(f *flag.FlagSet) {
 	f.DurationVar(&c.Timeouts.Hosts, "host-timeout", c.Timeouts.Hosts, "for the control plane's word on a new host")
 	f.DurationVar(&c.Timeouts.Linger, "linger-timeout", c.Timeouts.Linger, "how long a connection that ends is read on, so that its peer gets the answer")
 	f.DurationVar(&c.Timeouts.DrainIdle, "drain-idle", c.Timeouts.DrainIdle, "how long idle connections stay open for a last request when draining")
+	f.DurationVar(&c.Timeouts.Detect, "detect-timeout", c.Timeouts.Detect, "for the bytes that tell a connection's protocol, where the listener does not say how long; after it they are opaque")
+	f.DurationVar(&c.Timeouts.TCP, "tcp-idle-timeout", c.Timeouts.TCP, "without one byte moving on a connection of opaque bytes, where the listener does not say how long")
 	f.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "callers' connections on each listener; 0: no bound")
 	f.IntVar(&c.HTTP1.MaxHeadBytes, "max-head-bytes", c.HTTP1.MaxHeadBytes, "bytes of one head")
 	f.IntVar(&c.HTTP1.MaxHeaders, "max-headers", c.HTTP1.MaxHeaders, "headers of one head or trailer section")

@@ -33,6 +33,8 @@ type resources struct {
 	Idle              string // of the outbound listener's callers; empty: not set
 	Endpoint          string // port of the service bb
 	App               string // port behind the inbound listener
+	Inspect           bool   // the inbound listener looks at first bytes, and takes all
+	Bytes             bool   // the inbound listener takes bytes alone
 }
 
 var resourcesTemplate = template.Must(template.New("").Parse(`
@@ -70,12 +72,29 @@ resources:
   name: inbound|8080
   traffic_direction: INBOUND
   {{- template "listener" .Inbound}}
+{{- if .Inspect}}
+  listener_filters:
+  - {name: http, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.http_inspector.v3.HttpInspector}}
+  continue_on_listener_filters_timeout: true
+{{- end}}
+{{- if or .Inspect .Bytes}}
+  default_filter_chain:
+    filters:
+    - name: tcp
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+        stat_prefix: bytes
+        cluster: "inbound|8080||"
+{{- end}}
+{{- if not .Bytes}}
   filter_chains:
-  - filters:
+  - {{if .Inspect}}filter_chain_match: {application_protocols: [http/1.0, http/1.1, h2c]}
+    {{end}}filters:
     - name: hcm
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
         route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: "inbound|8080||"}}]}]}
+{{- end}}
 - "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
   name: "inbound|8080||"
   type: STATIC

@@ -49,7 +49,7 @@ type Timeouts struct {
 	DrainIdle time.Duration
 	// Detect is the wait for bytes that tell the protocol of a connection,
 	// where there is a place for opaque bytes; after it they are taken for such.
-	// 3s.
+	// 3s; negative: for ever.
 	Detect time.Duration
 	// TCP is without one byte moving on a connection of opaque bytes. 1h,
 	// Envoy's; negative: for ever.

@@ -177,7 +177,8 @@ func (s *serving) serve(work context.Context, l *snapshot.Listener) error {
 // sameServer tells whether a server of a can serve b.
 func sameServer(a, b *snapshot.Listener) bool {
 	return a == b || a.Direction == b.Direction && a.Port == b.Port && a.Hosts == b.Hosts &&
-		a.Timeouts == b.Timeouts && a.MaxHeaders == b.MaxHeaders && a.MaxHeadBytes == b.MaxHeadBytes && a.TLS == b.TLS
+		a.Protocol == b.Protocol && a.Bytes == b.Bytes && a.TLS == b.TLS &&
+		a.Timeouts == b.Timeouts && a.MaxHeaders == b.MaxHeaders && a.MaxHeadBytes == b.MaxHeadBytes
 }
 
 func listen(ctx context.Context, address string) (*net.TCPListener, error) {
@@ -235,6 +236,17 @@ func (s *serving) serverConfig(l *snapshot.Listener) ServerConfig {
 		HTTP1: s.cfg.HTTP1, Timeouts: s.cfg.Timeouts, MaxConnections: s.cfg.MaxConnections,
 		AccessLog: s.accessLog, Logger: s.cfg.Logger.With("listener", l.Name),
 	}
+	switch l.Protocol {
+	case snapshot.HTTP:
+		cfg.Protocol = ProtocolHTTP
+	case snapshot.Detect:
+		cfg.Protocol = ProtocolDetect
+	case snapshot.TCP:
+		cfg.Protocol = ProtocolTCP
+	}
+	if l.Bytes != nil {
+		cfg.TCP = l.Bytes.Action
+	}
 	port := l.Port
 	if l.Direction == telemetry.Outbound {
 		port = ""
@@ -247,8 +259,10 @@ func (s *serving) serverConfig(l *snapshot.Listener) ServerConfig {
 		{&cfg.Timeouts.Head, &l.Timeouts.Head},
 		{&cfg.Timeouts.Idle, &l.Timeouts.Idle},
 		{&cfg.Timeouts.Stream, &l.Timeouts.Stream},
+		{&cfg.Timeouts.Detect, &l.Timeouts.Detect},
+		{&cfg.Timeouts.TCP, &l.Timeouts.TCP},
 	} {
-		if *d.from > 0 {
+		if *d.from != 0 {
 			*d.to = *d.from
 		}
 	}

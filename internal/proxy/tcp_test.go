@@ -402,6 +402,7 @@ func TestTCPConnectionLimit(t *testing.T) {
 func TestTCPQuietConnectionIsNoFailure(t *testing.T) {
 	up := startUpstream(t, func(p *peer, number int) {
 		if number == 0 {
+			_, _ = p.br.ReadByte()
 			reset(p.Conn) // opens the breaker
 			return
 		}
@@ -413,6 +414,7 @@ func TestTCPQuietConnectionIsNoFailure(t *testing.T) {
 		c.Breaker.Recovery.Min, c.Breaker.Recovery.Max = time.Millisecond, time.Millisecond
 	})
 	first := dial(t, r.addr)
+	first.send("x")
 	if !first.closed() {
 		t.Fatal("not reset")
 	}
@@ -447,7 +449,9 @@ func (h *namedHosts) Lookup(authority []byte) (*route.Table, bool) {
 func (h *namedHosts) Await(context.Context, string) (*route.Table, error) { return nil, h.err }
 
 // redirection stands in for the network's.
-type redirection struct{ to atomic.Pointer[netip.AddrPort] }
+type redirection struct {
+	to atomic.Pointer[netip.AddrPort]
+}
 
 func (r *redirection) set(to string) {
 	at := netip.MustParseAddrPort(to)

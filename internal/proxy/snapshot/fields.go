@@ -69,6 +69,15 @@ func (p *problems) duration(field string, d *durationpb.Duration, def time.Durat
 	return def
 }
 
+// orNone reads a duration of which zero means that there is no such bound:
+// NoTimeout. Unset gives zero.
+func (p *problems) orNone(field string, d *durationpb.Duration) time.Duration {
+	if v := p.duration(field, d, 0); v > 0 || d == nil {
+		return v
+	}
+	return NoTimeout
+}
+
 // wrapped reads an optional number.
 func wrapped[N any](w interface{ GetValue() N }, isNil bool, def N) N {
 	if isNil {

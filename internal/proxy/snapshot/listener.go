@@ -12,6 +12,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/proxy/transport"
 	"github.com/reclosermesh/recloser/internal/proxy/xds"
 	"github.com/reclosermesh/recloser/internal/telemetry"
@@ -25,9 +26,12 @@ type Listener struct {
 	Address   string
 	Direction telemetry.Direction
 	// Port of the address.
-	Port string
+	Port     string
+	Protocol Protocol
 	// Hosts stays the same while a listener of this name exists.
 	Hosts *Hosts
+	// Bytes does so too. nil: what is no HTTP goes nowhere but by Hosts.
+	Bytes *Bytes
 	// Timeouts and bounds that the resource sets; 0: the proxy's own.
 	Timeouts     Timeouts
 	MaxHeaders   int
@@ -44,6 +48,8 @@ type Timeouts struct {
 	Head   time.Duration // request_headers_timeout
 	Idle   time.Duration // common_http_protocol_options.idle_timeout
 	Stream time.Duration // stream_idle_timeout
+	Detect time.Duration // listener_filters_timeout; NoTimeout: none
+	TCP    time.Duration // tcp_proxy.idle_timeout; NoTimeout: none
 }
 
 type listenerSpec struct {
@@ -51,6 +57,9 @@ type listenerSpec struct {
 	direction           telemetry.Direction
 	routes              string     // name for RDS, if inline is nil
 	inline              *routeSpec // of the listener itself
+	protocol            Protocol
+	bytes               *route.Config // one rule; nil: no chain takes what is no HTTP
+	onlyHTTP            bool          // bytes are looked at, and no chain takes what is no HTTP
 	timeouts            Timeouts
 	maxHeaders          int
 	maxHeadBytes        int
@@ -70,7 +79,7 @@ func compileListener(r xds.Resource) (*listenerSpec, error) {
 		return nil, err
 	}
 	var p problems
-	p.unsupported("", l, "use_original_dst", "listener_filters", "default_filter_chain", "additional_addresses", "udp_listener_config", "api_listener")
+	p.unsupported("", l, "use_original_dst", "filter_chain_matcher", "additional_addresses", "udp_listener_config", "api_listener")
 	spec := &listenerSpec{name: r.Name}
 	p.listenerTransport(spec, l)
 	spec.address = p.address("address", l.GetAddress())
@@ -78,22 +87,7 @@ func compileListener(r xds.Resource) (*listenerSpec, error) {
 	if l.GetTrafficDirection() == corev3.TrafficDirection_INBOUND {
 		spec.direction = telemetry.Inbound
 	}
-	if n := len(l.GetFilterChains()); n != 1 {
-		p.add("filter_chains: %d of them, exactly one is supported", n)
-		return nil, p.err()
-	}
-	chain := l.GetFilterChains()[0]
-	p.unsupported("filter_chains[0].", chain, "filter_chain_match")
-	if n := len(chain.GetFilters()); n != 1 {
-		p.add("filter_chains[0].filters: %d of them, exactly one HttpConnectionManager is supported", n)
-		return nil, p.err()
-	}
-	hcm := new(hcmv3.HttpConnectionManager)
-	if err := chain.GetFilters()[0].GetTypedConfig().UnmarshalTo(hcm); err != nil {
-		p.add("filter_chains[0].filters[0]: only an HttpConnectionManager is supported: %w", err)
-		return nil, p.err()
-	}
-	p.connectionManager(spec, hcm)
+	p.chains(spec, l)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
@@ -125,11 +119,9 @@ func (p *problems) connectionManager(spec *listenerSpec, hcm *hcmv3.HttpConnecti
 		}
 	}
 	common := hcm.GetCommonHttpProtocolOptions()
-	spec.timeouts = Timeouts{
-		Head:   p.duration(at+"request_headers_timeout", hcm.GetRequestHeadersTimeout(), 0),
-		Idle:   p.duration(at+"common_http_protocol_options.idle_timeout", common.GetIdleTimeout(), 0),
-		Stream: p.duration(at+"stream_idle_timeout", hcm.GetStreamIdleTimeout(), 0),
-	}
+	spec.timeouts.Head = p.duration(at+"request_headers_timeout", hcm.GetRequestHeadersTimeout(), 0)
+	spec.timeouts.Idle = p.duration(at+"common_http_protocol_options.idle_timeout", common.GetIdleTimeout(), 0)
+	spec.timeouts.Stream = p.duration(at+"stream_idle_timeout", hcm.GetStreamIdleTimeout(), 0)
 	spec.maxHeaders = int(common.GetMaxHeadersCount().GetValue())
 	spec.maxHeadBytes = int(hcm.GetMaxRequestHeadersKb().GetValue()) << 10
 }

@@ -71,11 +71,26 @@ func (s *Store) promoteRoutes() {
 		}
 	}
 	for _, l := range s.listeners {
-		switch r := s.routes[l.newest.routes]; {
-		case l.newest.inline != nil && s.warmRoutes(l.newest.inline), r != nil && r.live != nil:
+		if s.warmListener(l.newest) {
 			l.live = l.newest
 		}
 	}
+}
+
+func (s *Store) warmListener(spec *listenerSpec) bool {
+	if spec.bytes != nil {
+		if _, ok := s.warm(spec.bytes); !ok {
+			return false
+		}
+	}
+	switch {
+	case spec.inline != nil:
+		return s.warmRoutes(spec.inline)
+	case spec.routes != "":
+		r := s.routes[spec.routes]
+		return r != nil && r.live != nil
+	}
+	return true
 }
 
 func (s *Store) warmRoutes(r *routeSpec) bool {
@@ -110,10 +125,13 @@ func (s *Store) follow() {
 	}
 	for _, l := range s.listeners {
 		for _, spec := range []*listenerSpec{l.newest, l.live} {
-			if spec != nil && spec.routes != "" {
+			if spec == nil {
+				continue
+			}
+			nameAll(spec.bytes)
+			nameRoutes(spec.inline)
+			if spec.routes != "" {
 				routes[spec.routes] = true
-			} else if spec != nil {
-				nameRoutes(spec.inline)
 			}
 		}
 	}
@@ -271,21 +289,32 @@ func (s *Store) compileSet(r *routeSpec, kept *[]compiledHost) *hostSet {
 func (s *Store) publishListener(l *listenerState, sets map[string]*hostSet) *Listener {
 	spec := l.live
 	if l.hosts == nil {
-		l.hosts = &Hosts{store: s}
+		l.hosts, l.bytes = &Hosts{store: s}, &Bytes{}
 	}
 	if l.listener == nil || l.listener.spec != spec {
 		l.listener = &Listener{
 			Name: spec.name, Address: spec.address, Direction: spec.direction, Port: spec.port,
-			Hosts: l.hosts, Timeouts: spec.timeouts, MaxHeaders: spec.maxHeaders, MaxHeadBytes: spec.maxHeadBytes,
+			Protocol: spec.protocol, Hosts: l.hosts, Timeouts: spec.timeouts, MaxHeaders: spec.maxHeaders, MaxHeadBytes: spec.maxHeadBytes,
 			TLS:  spec.server,
 			spec: spec,
 		}
+		if spec.bytes != nil || spec.onlyHTTP {
+			l.listener.Bytes = l.bytes
+		}
 	}
 	l.hosts.route = spec.routes
-	if spec.inline != nil {
+	switch {
+	case spec.inline != nil:
 		l.hosts.set.Store(s.compileSet(spec.inline, &l.compiled))
-	} else {
+	case spec.routes != "":
 		l.hosts.set.Store(sets[spec.routes])
+	default:
+		l.hosts.set.Store(&hostSet{}) // there is no HTTP
+	}
+	if spec.bytes != nil {
+		l.bytes.action.Store(l.to.compile(spec.bytes, s.applied).TCP())
+	} else {
+		l.bytes.action.Store(nil)
 	}
 	return l.listener
 }

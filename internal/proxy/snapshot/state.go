@@ -18,6 +18,8 @@ type listenerState struct {
 	listener     *Listener      // of live
 	hosts        *Hosts         // what its server looks at, as long as the listener lives
 	compiled     []compiledHost // of live's inline routes
+	bytes        *Bytes         // as hosts
+	to           compiledHost   // of live's bytes
 }
 
 type routeState struct {
