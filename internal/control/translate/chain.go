@@ -33,10 +33,6 @@ const detectTimeout = 3 * time.Second
 // detectedHTTP is what Envoy's http_inspector finds.
 func detectedHTTP() []string { return []string{"http/1.0", "http/1.1", "h2c"} }
 
-// detection is off until the proxy's listeners take the filters for it: a port
-// of which nothing is said is HTTP until then.
-const detection = false
-
 // chains makes a listener.
 type chains struct{ l *listenerv3.Listener }
 
@@ -50,7 +46,7 @@ func (c chains) resource() Resource { return Resource{Name: c.l.GetName(), Messa
 // cluster, and where it is not known which it is the connection is looked at.
 func (c chains) serve(p model.Protocol, cluster string, m *hcmv3.HttpConnectionManager) {
 	switch {
-	case p.HTTP(), p == model.Detect && !detection:
+	case p.HTTP():
 		c.http(m)
 	case p.Opaque():
 		c.l.FilterChains = append(c.l.FilterChains, tcpChain(c.l.GetName(), cluster))
@@ -64,9 +60,6 @@ func (c chains) serve(p model.Protocol, cluster string, m *hcmv3.HttpConnectionM
 
 // inspect looks at the first bytes of connections, for a while.
 func (c chains) inspect() {
-	if !detection {
-		return
-	}
 	c.l.ListenerFilters = []*listenerv3.ListenerFilter{
 		listenerFilter(tlsInspectorName, &tlsinspectorv3.TlsInspector{}),
 		listenerFilter(httpInspectorName, &httpinspectorv3.HttpInspector{}),

@@ -251,9 +251,10 @@ func TestRefused(t *testing.T) {
 		return ""
 	})
 	must(t, c.Subscribe(translate.ClusterType, cluster("a")))
+	eventually(t, m, func() bool { return len(m.server.Findings()) == 1 })
+	// Only now: what comes with a refused resource is refused along with it.
 	must(t, c.Subscribe(translate.ClusterType, cluster("b")))
 	m.get(c, translate.ClusterType, cluster("b"))
-	eventually(t, m, func() bool { return len(m.server.Findings()) == 1 })
 	f := m.server.Findings()[0]
 	if f.Value != cluster("a") || f.Object != "proxy/p.n" || f.Field != "Cluster" {
 		t.Errorf("finding %+v", f)
