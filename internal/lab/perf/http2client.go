@@ -102,8 +102,10 @@ func (c *h2conn) read() (h2.Frame, error) {
 // unless it is nil. A path that is not "/" is a gRPC method.
 func (c *h2conn) open(path string, body []byte) (id uint32, err error) {
 	fields := []hpack.HeaderField{
-		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"},
-		{Name: ":authority", Value: authority}, {Name: ":path", Value: path},
+		{Name: ":method", Value: "GET"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":authority", Value: authority},
+		{Name: ":path", Value: path},
 	}
 	if path != "/" {
 		fields[0].Value = "POST"
