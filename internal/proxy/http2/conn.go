@@ -23,6 +23,8 @@ type Conn struct {
 
 	in reader // owned by the reader, the goroutine in Serve
 
+	try tryState // owned by who has set writing
+
 	lastRead atomic.Int64 // instant of the last bytes from the peer
 	moved    atomic.Int64 // instant at which the transport last took something
 
@@ -50,6 +52,7 @@ type Conn struct {
 	helpers  int         // goroutines started by Flush that run
 	inBatch  bool        // the reader tells events
 	telling  bool        // somebody is in tell
+	soon     bool        // a goroutine is about to flush
 	events   []*Stream   // streams with something to tell
 	after    []*Conn     // to be flushed when the events are told
 	roomNews bool        // onRoom is due
@@ -135,6 +138,7 @@ func newConn(nc net.Conn, cfg *Config) *Conn {
 	c := &Conn{nc: nc, cfg: cfg.filled(), streams: map[uint32]*Stream{}}
 	c.cond.L = &c.mu
 	c.raw = rawConn(nc)
+	c.try.fn = c.try.write
 	c.peer = peerSettings{maxFrame: minFrameSize, window: defaultWindow, maxStreams: 100}
 	c.sendWin = defaultWindow
 	c.enc.init()
@@ -165,7 +169,7 @@ func (c *Conn) Serve() error {
 		c.queueStart()
 		c.mu.Unlock()
 	}
-	c.flush(true)
+	c.flush()
 	c.finish(c.in.run())
 	return c.Err()
 }
@@ -215,7 +219,11 @@ var past = time.Unix(1, 0)
 // broken notes that the transport failed under a write, and wakes the reader.
 // mu is held.
 func (c *Conn) broken(err error) {
-	c.end(&ConnError{Code: http2.ErrCodeCancel, Reason: "write failed", Err: err})
+	why := c.goAwayErr // which explains it better
+	if why == nil {
+		why = &ConnError{Code: http2.ErrCodeCancel, Reason: "write failed", Err: err}
+	}
+	c.end(why)
 	c.phase = gone
 	c.out.drop()
 	c.cond.Broadcast()
@@ -246,7 +254,7 @@ func (c *Conn) finish(err error, lost bool) {
 		if !peaceful {
 			_ = c.nc.SetWriteDeadline(time.Now().Add(lingerTime))
 		}
-		c.flush(false)
+		c.flush()
 	}
 	c.mu.Lock()
 	for c.writing && c.phase != gone {

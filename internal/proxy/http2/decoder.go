@@ -156,10 +156,7 @@ func (d *decoder) literalField(b []byte, prefix uint8, enter bool) ([]byte, erro
 	f.valTo = len(d.mem)
 	n := f.valTo - f.nameAt + len(f.name)
 	if enter {
-		if f.name == nil {
-			f.name = bytes.Clone(d.mem[f.nameAt:f.nameTo])
-		}
-		f.value = append(make([]byte, 0, f.valTo-f.valAt), d.mem[f.valAt:f.valTo]...)
+		d.own(&f)
 		d.enter(f.name, f.value)
 	}
 	if kept := d.counts(n); kept {
@@ -171,6 +168,29 @@ func (d *decoder) literalField(b []byte, prefix uint8, enter bool) ([]byte, erro
 	d.mem = d.mem[:start]
 	return b, nil
 }
+
+// own gives a field memory for the table: that of the same field, where one of
+// the last entries is it (some servers enter the same fields with each answer),
+// otherwise new one.
+func (d *decoder) own(f *decodedField) {
+	name, value := f.name, d.mem[f.valAt:f.valTo]
+	if name == nil {
+		name = d.mem[f.nameAt:f.nameTo]
+	}
+	for i := range min(d.table.n, ownLook) {
+		if e := d.table.newest(i); bytes.Equal(e.value, value) && bytes.Equal(e.name, name) {
+			f.name, f.value = e.name, e.value
+			return
+		}
+	}
+	if f.name == nil {
+		f.name = bytes.Clone(name)
+	}
+	f.value = append(make([]byte, 0, len(value)), value...)
+}
+
+// ownLook is how many entries own looks at.
+const ownLook = 8
 
 // enter puts a field in the table (RFC 7541 section 4.4). Name and value are
 // memory of their own each: an entry that shares an older one's name must not

@@ -313,9 +313,9 @@ func TestRelayBetweenOthers(t *testing.T) {
 		srv http2.Server
 		max int
 	}{
-		"usual":         {Config{}, http2.Server{MaxConcurrentStreams: 1000}, 200000},
+		"usual":         {Config{}, http2.Server{MaxConcurrentStreams: 1000}, 100000},
 		"tiny windows":  {Config{StreamWindow: 500}, http2.Server{MaxConcurrentStreams: 1000, MaxUploadBufferPerStream: 1000}, 20000},
-		"small buffers": {Config{MaxBuffered: 2000, MaxFrameSize: 1 << 17}, http2.Server{MaxConcurrentStreams: 1000, MaxReadFrameSize: 1 << 18}, 200000},
+		"small buffers": {Config{MaxBuffered: 2000, MaxFrameSize: 1 << 17}, http2.Server{MaxConcurrentStreams: 1000, MaxReadFrameSize: 1 << 18}, 100000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			base := startRelay(t, &tc.srv, &tc.cfg)
@@ -324,7 +324,7 @@ func TestRelayBetweenOthers(t *testing.T) {
 				hc := otherClient()
 				for k := range 8 {
 					wg.Go(func() {
-						for round := range 6 {
+						for round := range 4 {
 							exchange(t, hc, base, (i*8+k+round)%8, tc.max, round)
 						}
 					})

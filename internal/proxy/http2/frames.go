@@ -107,6 +107,8 @@ func (in *reader) onClosed(h header) error {
 		if h.t == http2.FrameHeaders && c.server {
 			return connError(http2.ErrCodeProtocol, "HEADERS on a lower stream than the last") // section 5.1.1
 		}
+	case closedEnded:
+		return connError(http2.ErrCodeStreamClosed, "a frame behind the end of a stream") // section 5.1
 	default:
 		if h.t == http2.FrameHeaders {
 			return connError(http2.ErrCodeStreamClosed, "HEADERS on a closed stream")

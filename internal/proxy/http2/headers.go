@@ -209,7 +209,10 @@ func (in *reader) responseBlock() error {
 		return in.laterBlock(s)
 	}
 	reason := "response head too large"
-	h := &Head{}
+	h := &s.head
+	if s.interim {
+		h = &Head{} // the stream's own was told already
+	}
 	if !in.dec.tooBig {
 		reason = in.dec.response(s, h, b.end)
 	}
@@ -223,6 +226,7 @@ func (in *reader) responseBlock() error {
 		c.tell()
 		return err
 	}
+	s.interim = !s.gotHead
 	mute := s.silent
 	c.mu.Unlock()
 	if !mute {

@@ -27,7 +27,7 @@ func (c *Conn) Shutdown() {
 		c.maybeEnd()
 	}
 	c.mu.Unlock()
-	c.flush(false)
+	c.Flush()
 }
 
 // finalGoAway says the last id that is served. mu is held.
@@ -79,19 +79,7 @@ func (c *Conn) Sweep(now time.Duration) {
 		c.finalGoAway()
 	}
 	c.sweepKeepAlive(now)
-	if c.out.bytes > 0 && !c.writing {
-		c.helpers++
-		go c.flushHelper()
-	}
-}
-
-// flushHelper is flush in a goroutine of its own.
-func (c *Conn) flushHelper() {
-	c.flush(true)
-	c.mu.Lock()
-	c.helpers--
-	c.cond.Broadcast()
-	c.mu.Unlock()
+	c.flushSoon()
 }
 
 // overdue tells whether the peer owes us its SETTINGS, or the acknowledgement

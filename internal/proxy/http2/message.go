@@ -144,10 +144,8 @@ func (d *decoder) request(s *Stream, extended, end bool) (reason string) {
 		return reason
 	}
 	h := &s.head
-	*h = Head{
-		Method: p.method, Scheme: p.scheme, Authority: p.authority, Path: p.path, Protocol: p.protocol,
-		Headers: hs, ContentLength: r.length,
-	}
+	h.Method, h.Scheme, h.Authority, h.Path, h.Protocol = p.method, p.scheme, p.authority, p.path, p.protocol
+	h.Headers, h.ContentLength = hs, r.length
 	if r.hostAt >= 0 {
 		if p.authority != nil && !bytes.EqualFold(p.authority, r.host) {
 			return badHost // section 8.3.1 lets us refuse

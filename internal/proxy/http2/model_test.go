@@ -121,6 +121,8 @@ func (m *model) data(id uint32, n int, end bool) {
 	case id == 0 || m.idle(id):
 		m.fail(http2.ErrCodeProtocol)
 	case !s.open && s.how == closedByUs:
+	case !s.open && s.how == closedEnded:
+		m.fail(http2.ErrCodeStreamClosed)
 	case !s.open, s.remoteEnd:
 		m.reset(id, http2.ErrCodeStreamClosed)
 	case !s.gotHead:

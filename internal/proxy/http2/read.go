@@ -216,7 +216,7 @@ func (in *reader) batch() error {
 	c.inBatch = false
 	c.mu.Unlock()
 	if err == nil {
-		c.flush(true)
+		c.flush()
 	} else {
 		c.tell()
 	}

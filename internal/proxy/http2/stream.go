@@ -22,6 +22,7 @@ type Stream struct {
 	// Owned by the reader.
 	head      Head
 	gotHead   bool
+	interim   bool // client: head holds an interim response
 	remaining int64 // what content-length still announces; -1: nothing
 
 	// Guarded by the connection's lock.

@@ -1,13 +1,44 @@
 package http2
 
 import (
-	"errors"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
 
-// Flush starts writing what is queued. It does not wait.
-func (c *Conn) Flush() { c.flush(false) }
+// Flush starts writing what is queued. It does not wait, and gathers: what is
+// queued and flushed by others that are about to run goes out with it.
+func (c *Conn) Flush() {
+	c.mu.Lock()
+	c.flushSoon()
+	c.mu.Unlock()
+}
+
+// flushSoon has a goroutine flush, unless somebody is about to anyway: the
+// reader at the end of its batch, or who writes. mu is held.
+func (c *Conn) flushSoon() {
+	idle := c.writing || c.out.bytes == 0
+	if c.soon || c.inBatch || c.phase == gone || idle && !c.hasNews() {
+		return
+	}
+	c.soon = true
+	c.helpers++
+	go c.flushHelper()
+}
+
+// flushHelper lets all who are about to run queue what they have, and then
+// flushes.
+func (c *Conn) flushHelper() {
+	runtime.Gosched()
+	c.mu.Lock()
+	c.soon = false
+	c.mu.Unlock()
+	c.flush()
+	c.mu.Lock()
+	c.helpers--
+	c.cond.Broadcast()
+	c.mu.Unlock()
+}
 
 // FlushAfter flushes o when the events that c has at hand are told: called
 // within an event of a stream of c, it makes one write of what many events
@@ -16,7 +47,7 @@ func (c *Conn) FlushAfter(o *Conn) {
 	c.mu.Lock()
 	if !c.inBatch && !c.telling {
 		c.mu.Unlock()
-		o.flush(false)
+		o.Flush()
 		return
 	}
 	for _, p := range c.after {
@@ -29,10 +60,9 @@ func (c *Conn) FlushAfter(o *Conn) {
 	c.mu.Unlock()
 }
 
-// flush writes what the socket takes at once, and leaves the rest to a
-// goroutine. Events that this causes are told here if mayTell, otherwise by a
-// goroutine.
-func (c *Conn) flush(mayTell bool) {
+// flush writes what the socket takes at once, leaves the rest to a goroutine,
+// and tells the events that this causes.
+func (c *Conn) flush() {
 	c.mu.Lock()
 	c.pump()
 	if !c.writing && c.out.bytes > 0 && c.phase != gone {
@@ -45,18 +75,11 @@ func (c *Conn) flush(mayTell bool) {
 			c.writeNow()
 		}
 	}
-	if !c.hasNews() {
-		c.mu.Unlock()
-		return
-	}
-	if !mayTell {
-		c.helpers++
-		go c.tellHelper()
-		c.mu.Unlock()
-		return
-	}
+	news := c.hasNews()
 	c.mu.Unlock()
-	c.tell()
+	if news {
+		c.tell()
+	}
 }
 
 // writeNow writes as long as the socket takes it without waiting. mu is held,
@@ -104,20 +127,34 @@ func (c *Conn) trySome(p []*[]byte) (n int, left []*[]byte, err error) {
 	return n, nil, nil
 }
 
+// tryState is one attempt to write: its argument and results are here so that
+// the function given to the socket need not be made anew each time.
+type tryState struct {
+	fn  func(fd uintptr) bool
+	b   []byte
+	n   int
+	err error
+}
+
+// write is one attempt. It never asks to wait.
+func (t *tryState) write(fd uintptr) bool {
+	t.n, t.err = unix.Write(int(fd), t.b)
+	for t.err == unix.EINTR {
+		t.n, t.err = unix.Write(int(fd), t.b)
+	}
+	return true
+}
+
 // tryWrite writes what the socket takes without waiting.
 func (c *Conn) tryWrite(b []byte) (n int, err error) {
-	var failed error
-	err = c.raw.Write(func(fd uintptr) bool {
-		n, failed = unix.Write(int(fd), b)
-		for errors.Is(failed, unix.EINTR) {
-			n, failed = unix.Write(int(fd), b)
-		}
-		return true
-	})
-	if err == nil && failed != nil && !errors.Is(failed, unix.EAGAIN) {
-		err = failed
+	t := &c.try
+	t.b, t.n, t.err = b, 0, nil
+	err = c.raw.Write(t.fn)
+	t.b = nil
+	if err == nil && t.err != unix.EAGAIN {
+		err = t.err
 	}
-	n = max(n, 0)
+	n = max(t.n, 0)
 	c.wrote(n)
 	return n, err
 }
@@ -186,15 +223,6 @@ func (c *Conn) hasNews() bool {
 	return !c.telling && (len(c.events) > 0 || c.roomNews || len(c.after) > 0 && !c.inBatch)
 }
 
-// tellHelper is tell in a goroutine of its own.
-func (c *Conn) tellHelper() {
-	c.tell()
-	c.mu.Lock()
-	c.helpers--
-	c.cond.Broadcast()
-	c.mu.Unlock()
-}
-
 // tell tells all that calls to streams caused, one event at a time and by one
 // goroutine at a time, and then flushes the connections that FlushAfter named.
 // mu is not held.
@@ -235,7 +263,7 @@ func (c *Conn) tellOne() bool {
 		c.after = nil
 		c.mu.Unlock()
 		for i, o := range list {
-			o.flush(true)
+			o.flush()
 			list[i] = nil
 		}
 		c.mu.Lock()
