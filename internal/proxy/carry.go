@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/bridge"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
@@ -116,7 +117,7 @@ func (k *carrier) compose() {
 		st.in.data = nil
 		st.mu.Unlock()
 	}
-	k.first, k.whole = len(data), end
+	k.first, k.whole = len(data), end || k.complete(int64(len(data)))
 	body := &st.req.Body
 	if end && trailers == nil && body.Kind == http1.BodyChunked {
 		*body = http1.Body{Kind: http1.BodyLength, Length: int64(len(data))}
@@ -127,6 +128,13 @@ func (k *carrier) compose() {
 	var extra [2]http1.Header
 	k.out = bridge.AppendRequest1(k.out[:0], &st.req, k.x.forwardFields(extra[:0]))
 	k.out = k.appendBody(k.out, data, end, trailers)
+}
+
+// complete tells whether n bytes are all of a body whose length was announced:
+// its stream may end a moment later.
+func (k *carrier) complete(n int64) bool {
+	body := k.st.req.Body
+	return body.Kind == http1.BodyLength && n == body.Length
 }
 
 // appendBody frames a piece of the request's body.
@@ -278,11 +286,13 @@ func (k *carrier) upload() {
 	buf := st.conn.srv.buffers.Get().(*buffer)
 	defer st.conn.srv.buffers.Put(buf)
 	var framed []byte
-	for {
+	for sent := int64(k.first); ; {
 		n, end, trailers, ok := st.take(buf.b)
 		if !ok {
 			return
 		}
+		sent += int64(n)
+		end = end || k.complete(sent)
 		framed = k.appendBody(framed[:0], buf.b[:n], end, trailers)
 		wrote, err := k.conn.Write(framed)
 		k.x.endpoint.Metrics().BytesWritten(wrote)
@@ -310,6 +320,8 @@ func (k *carrier) endUpload() bool {
 		k.st.interrupt()
 		k.st.mu.Unlock()
 		<-k.uploaded
+		// It may have been done but for noticing: then the connection is good.
+		_ = k.conn.SetDeadline(time.Time{})
 	}
 	return k.intact
 }

@@ -56,10 +56,10 @@ type exchange struct {
 	failure  error         // of the upstream transport
 }
 
-// newExchange begins at now.
-func newExchange(s *Server, req *http1.Request) exchange {
+// begin begins an exchange, in place of one that has ended.
+func (x *exchange) begin(s *Server, req *http1.Request) {
 	now := s.clock()
-	return exchange{srv: s, req: req, start: now, asked: now, grpc: -1}
+	*x = exchange{srv: s, req: req, start: now, asked: now, grpc: -1}
 }
 
 // known looks up the routes of the request's authority. False: the control

@@ -68,7 +68,7 @@ func (c *h2conn) accept(down *http2.Stream, h *http2.Head, end bool) http2.Sink 
 	st := &stream{conn: c, down: down}
 	st.news.L = &st.mu
 	err := bridge.RequestView(&st.req, h, end)
-	st.x = newExchange(c.srv, &st.req)
+	st.x.begin(c.srv, &st.req)
 	st.in.end = end
 	st.touch()
 	c.add(st)

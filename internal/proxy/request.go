@@ -29,7 +29,8 @@ type exchange1 struct {
 }
 
 func (c *conn) begin() {
-	c.x = exchange1{exchange: newExchange(c.srv, &c.req)}
+	c.x = exchange1{}
+	c.x.begin(c.srv, &c.req)
 }
 
 // exchange carries the request in req to its end. False: the connection cannot

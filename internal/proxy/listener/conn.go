@@ -65,6 +65,15 @@ func NewConn(c net.Conn) *Conn {
 // Plain tells whether the connection is a socket and nothing around it.
 func (c *Conn) Plain() bool { return c.raw != nil }
 
+// SyscallConn gives the socket, for who writes without waiting; an error where
+// there is more around it.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	if c.raw == nil {
+		return nil, errors.ErrUnsupported
+	}
+	return c.raw, nil
+}
+
 // Protocol is what was agreed on for the connection when it was made (ALPN);
 // empty: nothing.
 func (c *Conn) Protocol() string {
