@@ -50,6 +50,12 @@ func TestGRPCEndToEnd(t *testing.T) {
 	m := newWholeMesh(t, strings.Replace(manifest, accrual, "", 1), func(c *UpConfig) { c.Gateways = []Gateway{open} })
 	gateway := m.instance("gateway")
 	door := m.door(gateway.Name, "words")
+	// Of this one nothing is said: that it is gRPC is seen.
+	manifest += "---\napiVersion: v1\nkind: Service\nmetadata: {name: plain, namespace: grpc-demo}\nspec: {selector: {app: words}, ports: [{port: 9090}]}\n"
+	m.write(strings.Replace(manifest, accrual, "", 1))
+	plain := words(t, gateway.Outbound.String(), grpc.WithAuthority("plain:9090"))
+	until(t, "an undeclared service answers", plain, func(err error) bool { return err == nil })
+
 	ways := map[string]func() error{
 		"the address of the service": words(t, door),
 		"the outbound port":          words(t, gateway.Outbound.String(), grpc.WithAuthority("words:9090")),
@@ -121,10 +127,10 @@ func (m *wholeMesh) get(path string, read func(io.Reader)) {
 	read(resp.Body)
 }
 
-// row is a deployment's row of the table.
-func (m *wholeMesh) row(deployment string) (row map[string]any) {
+// row is the row of a resource in the table.
+func (m *wholeMesh) row(resource string) (row map[string]any) {
 	m.t.Helper()
-	m.get("/api/v1/stat?all_namespaces=true&resource=deploy/"+deployment, func(body io.Reader) {
+	m.get("/api/v1/stat?all_namespaces=true&resource="+resource, func(body io.Reader) {
 		var table struct{ Rows []map[string]any }
 		if err := json.NewDecoder(body).Decode(&table); err != nil || len(table.Rows) != 1 {
 			m.t.Fatalf("stat: %v, %d rows", err, len(table.Rows))
@@ -139,7 +145,7 @@ func (m *wholeMesh) awaitSuccess(deployment string, want float64) {
 	m.t.Helper()
 	var row map[string]any
 	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); {
-		if row = m.row(deployment); row["success"] == want {
+		if row = m.row("deploy/" + deployment); row["success"] == want {
 			return
 		}
 		if !sleep(m.t.Context(), eagerPeriod) {

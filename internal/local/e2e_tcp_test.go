@@ -77,7 +77,7 @@ func TestTCPEndToEnd(t *testing.T) {
 apiVersion: recloser.io/v1alpha1
 kind: Workload
 metadata: {name: db, namespace: shop, labels: {app: db}}
-spec: {addresses: [%q], ports: [{port: 5432}]}
+spec: {addresses: [%[1]q], ports: [{port: 5432}]}
 ---
 apiVersion: v1
 kind: Service
@@ -89,6 +89,16 @@ kind: Service
 metadata: {name: declared, namespace: shop}
 spec: {selector: {app: db}, ports: [{name: sql, port: 7000, targetPort: 5432, appProtocol: postgresql}]}
 ---
+apiVersion: v1
+kind: Service
+metadata: {name: guessed, namespace: shop}
+spec: {selector: {app: other}, ports: [{port: 7001}]}
+---
+apiVersion: recloser.io/v1alpha1
+kind: Workload
+metadata: {name: other, namespace: shop, labels: {app: other}}
+spec: {addresses: [%[1]q], ports: [{port: 7001}]}
+---
 apiVersion: recloser.io/v1alpha1
 kind: Workload
 metadata: {name: shop, namespace: shop}
@@ -96,7 +106,8 @@ spec:
   command: [/bin/sh, -c, 'echo "told $KNOWN_SERVICE_HOST:$KNOWN_SERVICE_PORT $(DECLARED_SERVICE_HOST):$DECLARED_SERVICE_PORT_SQL"; exec sleep 1000']
 `, shouter(t))
 	open := must(ParseGateway(strings.TrimPrefix(freePortOf(t), "127.0.0.1:") + "=known:5432"))
-	m := newWholeMesh(t, manifest, func(c *UpConfig) { c.Gateways = []Gateway{open} })
+	guessed := must(ParseGateway(strings.TrimPrefix(freePortOf(t), "127.0.0.1:") + "=guessed:7001"))
+	m := newWholeMesh(t, manifest, func(c *UpConfig) { c.Gateways = []Gateway{open, guessed} })
 	shop := m.instance("shop")
 	known, declared := m.door(shop.Name, "known"), m.door(shop.Name, "declared")
 	if want := "told " + known + " " + declared; !strings.Contains(m.log.String(), want) {
@@ -113,7 +124,14 @@ spec:
 	if err := shout(t, open.Listen.String()); err != nil {
 		t.Errorf("--publish: %v", err)
 	}
-	if lines := m.up.Mesh.Published(); len(lines) != 1 || !strings.HasSuffix(lines[0], "(tcp)") {
+	// A client that waits to be greeted is waited for, at both sidecars; the
+	// connection is passed on all the same.
+	m.awaitOpen(guessed)
+	if err := shout(t, guessed.Listen.String()); err != nil {
+		t.Errorf("nothing is said of it: %v", err)
+	}
+	m.seesConnection(known)
+	if lines := m.up.Mesh.Published(); len(lines) != 2 || !strings.HasSuffix(lines[0], "(tcp)") {
 		t.Errorf("published: %q", lines)
 	}
 }
@@ -131,4 +149,29 @@ func (m *wholeMesh) awaitOpen(g Gateway) {
 		}
 	}
 	m.t.Errorf("%s is not listened on", g)
+}
+
+// seesConnection holds a connection to service known and looks for it in the
+// table, with the bytes of its greeting.
+func (m *wholeMesh) seesConnection(address string) {
+	m.t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.ReadFull(c, make([]byte, 6)); err != nil {
+		m.t.Fatal(err)
+	}
+	var row map[string]any
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); {
+		row = m.row("svc/known")
+		if read, _ := row["read_bytes_per_second"].(float64); row["tcp_open_connections"] == 1.0 && read > 0 && row["rps"] == nil {
+			return
+		}
+		if !sleep(m.t.Context(), eagerPeriod) {
+			return
+		}
+	}
+	m.t.Errorf("an open connection is not seen: %v", row)
 }
