@@ -17,6 +17,9 @@ import (
 type conn2 struct {
 	pool    *pool2
 	streams atomic.Uint32 // opened so far
+	reads   atomic.Uint64 // what the peer let be heard
+	swept   atomic.Uint64 // of which sweep knows
+	heardAt atomic.Int64  // instant at which sweep found something new
 
 	// Set by run before the pool knows the connection.
 	h2        *http2.Conn
@@ -53,7 +56,12 @@ func (c *conn2) connect(ctx context.Context) error {
 	e.metrics.ConnOpened()
 	settings := cfg.HTTP2
 	settings.Clock = e.cluster.opts.Clock
-	settings.OnRead, settings.OnWritten = e.metrics.BytesRead, e.metrics.BytesWritten
+	settings.OnRead = func(n int) {
+		c.reads.Add(1)
+		e.metrics.BytesRead(n)
+	}
+	settings.OnWritten = e.metrics.BytesWritten
+	c.heardAt.Store(int64(e.cluster.opts.Clock()))
 	if settings.SettingsTimeout == 0 {
 		settings.SettingsTimeout = cfg.ConnectTimeout
 	}
@@ -119,9 +127,24 @@ func (c *conn2) retire() {
 	c.h2.Shutdown()
 }
 
+// doubtAfter is for how long a connection must have been silent, at least, to be
+// doubted.
+const doubtAfter = time.Second
+
+// silent tells whether nothing was heard from the peer since then, nor for
+// doubtAfter.
+func (c *conn2) silent(now, since time.Duration) bool {
+	heardAt := time.Duration(c.heardAt.Load())
+	return c.reads.Load() == c.swept.Load() && heardAt < since && now-heardAt >= doubtAfter
+}
+
 // sweep does what only time brings about.
 func (c *conn2) sweep(now time.Duration) {
 	c.h2.Sweep(now)
+	if n := c.reads.Load(); n != c.swept.Load() {
+		c.swept.Store(n)
+		c.heardAt.Store(int64(now))
+	}
 	quiet := c.h2.Quiet()
 	idle := quiet >= 0 && now-quiet >= c.pool.e.cluster.cfg.Load().IdleTimeout
 	p := c.pool

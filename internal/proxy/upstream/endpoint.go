@@ -129,6 +129,19 @@ func (e *Endpoint) ExtendedConnect(deadline time.Duration, done <-chan struct{})
 	return takes, err
 }
 
+// TimedOut tells of a request that had begun at asked and was not answered in
+// time. A connection of HTTP/2 from which nothing at all was heard meanwhile may
+// lead nowhere (its peer's machine died, or the way there broke), and TCP would
+// need many minutes to find out: what comes goes to another. In HTTP/1.1 that
+// happens by itself, as a connection ends with the request that failed on it.
+func (e *Endpoint) TimedOut(now, asked time.Duration) {
+	for _, c := range e.http2.connections() {
+		if c.silent(now, asked) {
+			c.retire()
+		}
+	}
+}
+
 // retire stops pooling. Requests on their way end in peace.
 func (e *Endpoint) retire() {
 	e.http1.retire()

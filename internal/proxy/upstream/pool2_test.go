@@ -506,6 +506,37 @@ func TestFailedDialIsToldToAll(t *testing.T) {
 	})
 }
 
+// Nobody waits for the connection that takes over from one that is used up.
+func TestReplacementIsReadyBefore(t *testing.T) {
+	p := newPeer2(t, 0)
+	cfg := config(p.ln.Addr().String())
+	cfg.Limits.MaxRequestsPerConnection = 16
+	_, e := endpoint2(t, cfg)
+	for range 14 {
+		if err := do(e, "/now"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "a second connection is ready", func() bool { return e.usable() == 2 })
+	for range 2 {
+		if err := do(e, "/now"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := newAnswer2()
+	s, ok := e.TryOpen(ask("/now"), true, a)
+	if !ok {
+		t.Fatal("no stream without waiting")
+	}
+	s.Conn().Flush()
+	if err := a.wait(); err != nil {
+		t.Error(err)
+	}
+	if n := p.accepted(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+}
+
 // A peer that speaks something else is a connection that failed.
 func TestPeerWithoutHTTP2(t *testing.T) {
 	for _, says := range []string{"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", ""} {
@@ -619,6 +650,48 @@ func TestRunClosesConnections(t *testing.T) {
 	}
 	if n := e.Cluster().Limits().InFlight().Connections; n != 0 {
 		t.Errorf("%d connections are left", n)
+	}
+}
+
+func TestSilent(t *testing.T) {
+	var c conn2
+	c.reads.Store(3)
+	if c.silent(time.Hour, time.Minute) {
+		t.Error("something was heard that no sweep has seen")
+	}
+	c.swept.Store(3)
+	c.heardAt.Store(int64(time.Minute))
+	for _, tt := range []struct {
+		now, since time.Duration
+		want       bool
+	}{
+		{time.Minute + time.Second, time.Minute + 1, true},
+		{time.Minute + time.Second, time.Minute, false},
+		{time.Minute + 999*time.Millisecond, time.Minute + 1, false},
+		{time.Hour, time.Second, false},
+	} {
+		if got := c.silent(tt.now, tt.since); got != tt.want {
+			t.Errorf("now %v, since %v: %v", tt.now, tt.since, got)
+		}
+	}
+}
+
+func TestDoubtedConnectionsAreLeft(t *testing.T) {
+	p := newPeer2(t, 0)
+	s, e := endpoint2(t, config(p.ln.Addr().String()))
+	first := hold(t, e)
+	eventually(t, "the connection is left", func() bool { // once nothing more is on its way
+		now := breaker.Monotonic()
+		s.roster.sweep(now)
+		e.TimedOut(now+time.Minute, now+time.Second)
+		return e.usable() == 0
+	})
+	if err := do(e, "/now"); err != nil || p.accepted() != 2 {
+		t.Errorf("%v, on %d connections", err, p.accepted())
+	}
+	close(p.hold)
+	if err := first.wait(); err != nil {
+		t.Errorf("the stream on it: %v", err)
 	}
 }
 
