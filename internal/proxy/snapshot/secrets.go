@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"slices"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -30,7 +32,7 @@ func withoutSecrets(m proto.Message) proto.Message {
 func redactedListener(l *listenerv3.Listener) *listenerv3.Listener {
 	shown := l
 	each := func(l *listenerv3.Listener) []*listenerv3.FilterChain {
-		return append(l.GetFilterChains()[:len(l.GetFilterChains()):len(l.GetFilterChains())], l.GetDefaultFilterChain())
+		return append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain())
 	}
 	for i, chain := range each(l) {
 		if redacted := redactedSocket(chain.GetTransportSocket()); redacted != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -64,7 +65,7 @@ func (p *problems) clusterTransport(spec *clusterSpec, c *clusterv3.Cluster) {
 func (p *problems) listenerTransport(spec *listenerSpec, l *listenerv3.Listener) {
 	chains := l.GetFilterChains()
 	if d := l.GetDefaultFilterChain(); d != nil {
-		chains = append(chains[:len(chains):len(chains)], d)
+		chains = append(slices.Clip(chains), d)
 	}
 	if len(chains) == 0 {
 		return
@@ -237,7 +238,8 @@ func (p *problems) validation(at string, m *tlsv3.CertificateValidationContext) 
 		}
 		v.Names = append(v.Names, name)
 	}
-	for i, n := range m.GetMatchSubjectAltNames() { // deprecated by Envoy: of any type
+	old := m.GetMatchSubjectAltNames() //nolint:staticcheck // deprecated by Envoy, and still sent by others: names of any type
+	for i, n := range old {
 		v.Names = append(v.Names, p.nameMatch(fmt.Sprintf("%smatch_subject_alt_names[%d]", at, i), n))
 	}
 	if len(v.Names) > 0 && m.GetTrustedCa() == nil && !v.SystemRoots && !v.Insecure {

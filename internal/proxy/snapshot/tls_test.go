@@ -70,8 +70,11 @@ func TestClusterTLS(t *testing.T) {
 			Verify: transport.Verify{
 				TrustedCA: transport.Source{Inline: []byte("ca")},
 				Names: []transport.NameMatch{
-					{Type: transport.DNSName, Exact: "a"}, {Type: transport.URIName, Prefix: "b", IgnoreCase: true},
-					{Type: transport.IPName, Suffix: "c"}, {Type: transport.EmailName, Contains: "d"}, {Exact: "e"},
+					{Type: transport.DNSName, Exact: "a"},
+					{Type: transport.URIName, Prefix: "b", IgnoreCase: true},
+					{Type: transport.IPName, Suffix: "c"},
+					{Type: transport.EmailName, Contains: "d"},
+					{Exact: "e"},
 				},
 			},
 		},

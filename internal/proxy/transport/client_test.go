@@ -118,8 +118,10 @@ func TestClientResumes(t *testing.T) {
 			}
 			cfg.Sessions = -1
 			none := loadClient(t, cfg)
-			if again(none, address, HTTP1) || again(none, address, HTTP1) {
-				t.Error("resumed without sessions")
+			for range 2 {
+				if again(none, address, HTTP1) {
+					t.Error("resumed without sessions")
+				}
 			}
 			// The session is good, the certificate in it no longer.
 			now = now.AddDate(15, 0, 0)
