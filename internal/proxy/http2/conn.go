@@ -53,10 +53,11 @@ type Conn struct {
 	inBatch  bool        // the reader tells events
 	telling  bool        // somebody is in tell
 	soon     bool        // a goroutine is about to flush
-	events   []*Stream   // streams with something to tell
-	after    []*Conn     // to be flushed when the events are told
-	roomNews bool        // onRoom is due
-	hadRoom  bool        // client: Room was not none
+	events   []*Stream   // streams with something to tell, from eventsAt on
+	eventsAt int
+	after    []*Conn // to be flushed when the events are told
+	roomNews bool    // onRoom is due
+	hadRoom  bool    // client: Room was not none
 
 	phase      phase
 	goAway     goAwayState
@@ -210,6 +211,7 @@ func (c *Conn) end(err error) {
 	c.phase = ending
 	c.err = err
 	c.news()
+	c.cond.Broadcast() // the reader may wait for the out buffer
 	_ = c.nc.SetReadDeadline(past)
 }
 

@@ -97,12 +97,13 @@ func (in *reader) onClosed(h header) error {
 	if c.isIdle(h.id) {
 		return connError(http2.ErrCodeProtocol, "a frame on an idle stream") // section 5.1
 	}
-	if c.server && h.id > c.lastID {
-		return nil // not taken up any more
+	if c.server && h.id > c.lastID || c.closed.how(h.id) == closedByUs {
+		if h.t == http2.FrameHeaders {
+			return in.idleFrame()
+		}
+		return nil // it was on its way
 	}
 	switch c.closed.how(h.id) {
-	case closedByUs:
-		return nil
 	case closedUnknown:
 		if h.t == http2.FrameHeaders && c.server {
 			return connError(http2.ErrCodeProtocol, "HEADERS on a lower stream than the last") // section 5.1.1

@@ -76,7 +76,6 @@ func (in *reader) fragment(p []byte, last bool) error {
 		return connError(http2.ErrCodeCompression, err.Error())
 	}
 	b.on = false
-	in.idle.good(goodPerFrame)
 	if in.c.server {
 		return in.requestBlock()
 	}
@@ -86,39 +85,18 @@ func (in *reader) fragment(p []byte, last bool) error {
 // requestBlock is a block that a client sent.
 func (in *reader) requestBlock() error {
 	c, b := in.c, &in.block
-	c.mu.Lock()
-	s := c.streams[b.id]
-	if s != nil || b.id <= c.seenID {
-		return in.laterBlock(s)
+	if b.id <= c.seenID { // which the reader alone changes
+		c.mu.Lock()
+		return in.laterBlock(c.streams[b.id])
 	}
-	c.seenID = b.id
-	if c.goAwaySaid || c.phase != open {
-		c.mu.Unlock()
-		return nil // they are told that it is not processed
-	}
-	c.lastID = b.id
-	if len(c.streams) >= int(c.cfg.MaxConcurrentStreams) {
-		err := in.fault(b.id, nil, http2.ErrCodeRefusedStream, "")
-		c.mu.Unlock()
-		return err
-	}
-	c.mu.Unlock()
-	s = &Stream{opened: in.now, gotHead: true}
+	s := &Stream{opened: in.now, gotHead: true}
 	reason := "a stream that depends on itself"
 	if !b.depends {
 		reason = in.dec.request(s, c.cfg.ExtendedConnect, b.end)
 	}
-	if in.dec.tooBig && !b.depends {
-		return in.refuseLarge(b)
-	}
-	c.mu.Lock()
-	if reason != "" {
-		err := in.fault(b.id, nil, http2.ErrCodeProtocol, reason)
-		c.mu.Unlock()
+	if taken, err := in.begin(s, reason); !taken {
 		return err
 	}
-	c.newStream(s, b.id)
-	c.mu.Unlock()
 	sink := c.accept(s, &s.head, b.end)
 	if sink == nil {
 		sink = deaf{}
@@ -140,12 +118,33 @@ func (in *reader) requestBlock() error {
 	return nil
 }
 
-// refuseLarge answers a request whose head is larger than we take (RFC 9113
-// section 10.5.1).
-func (in *reader) refuseLarge(b *blockState) error {
-	c := in.c
+// begin makes a request's stream one of ours, unless there is a reason not to.
+func (in *reader) begin(s *Stream, reason string) (taken bool, err error) {
+	c, b := in.c, &in.block
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.seenID = b.id
+	if c.goAwaySaid || c.phase != open {
+		return false, in.idleFrame() // they are told that it is not processed
+	}
+	c.lastID = b.id
+	switch {
+	case len(c.streams) >= int(c.cfg.MaxConcurrentStreams):
+		return false, in.fault(b.id, nil, http2.ErrCodeRefusedStream, "")
+	case reason != "":
+		return false, in.fault(b.id, nil, http2.ErrCodeProtocol, reason)
+	case in.dec.tooBig:
+		return false, in.refuseLarge(b)
+	}
+	in.idle.good(goodPerFrame)
+	c.newStream(s, b.id)
+	return true, nil
+}
+
+// refuseLarge answers a request whose head is larger than we take (RFC 9113
+// section 10.5.1). mu is held.
+func (in *reader) refuseLarge(b *blockState) error {
+	c := in.c
 	s := &Stream{opened: in.now, gotHead: true, sink: deaf{}, silent: true}
 	c.newStream(s, b.id)
 	s.remoteEnd = b.end
@@ -184,6 +183,7 @@ func (in *reader) laterBlock(s *Stream) error {
 			err = in.fault(b.id, s, http2.ErrCodeProtocol, reason)
 			break
 		}
+		in.idle.good(goodPerFrame)
 		mute := s.silent
 		c.mu.Unlock()
 		if !mute {
@@ -208,6 +208,7 @@ func (in *reader) responseBlock() error {
 	if s == nil || s.gotHead || b.depends {
 		return in.laterBlock(s)
 	}
+	var err error
 	reason := "response head too large"
 	h := &s.head
 	if s.interim {
@@ -221,12 +222,16 @@ func (in *reader) responseBlock() error {
 		if in.dec.tooBig {
 			code = http2.ErrCodeEnhanceYourCalm
 		}
-		err := in.fault(b.id, s, code, reason)
+		err = in.fault(b.id, s, code, reason)
 		c.mu.Unlock()
 		c.tell()
 		return err
 	}
-	s.interim = !s.gotHead
+	if s.interim = !s.gotHead; s.interim {
+		err = in.idleFrame()
+	} else {
+		in.idle.good(goodPerFrame)
+	}
 	mute := s.silent
 	c.mu.Unlock()
 	if !mute {
@@ -235,7 +240,7 @@ func (in *reader) responseBlock() error {
 	if b.end {
 		c.remoteEnded(s)
 	}
-	return nil
+	return err
 }
 
 // deaf is the sink of a stream that nobody wants to hear of.

@@ -54,6 +54,9 @@ func (in *reader) init(c *Conn) {
 	in.recvWin = connWindow
 	in.dec.init(&c.cfg)
 	in.into, _ = c.nc.(readInto)
+	if in.into == nil && c.raw != nil {
+		in.into = newSocket(c.raw)
+	}
 	in.take = func() []byte {
 		in.piece = takeChunk()
 		return (*in.piece)[:cap(*in.piece)]

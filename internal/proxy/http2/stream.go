@@ -22,7 +22,7 @@ type Stream struct {
 	// Owned by the reader.
 	head      Head
 	gotHead   bool
-	interim   bool // client: head holds an interim response
+	interim   bool  // client: head holds an interim response
 	remaining int64 // what content-length still announces; -1: nothing
 
 	// Guarded by the connection's lock.
@@ -144,10 +144,27 @@ func (s *Stream) SendData(b []byte, end bool) (left int) {
 			}
 		}
 	}
-	s.queue = append(s.queue, b[left:]...)
+	s.enqueue(b[left:])
 	s.endNext = end
 	c.makeReady(s)
 	return left
+}
+
+// enqueue keeps a copy of b. mu is held.
+func (s *Stream) enqueue(b []byte) {
+	if s.sent > 0 && len(s.queue)+len(b) > cap(s.queue) {
+		s.queue = s.queue[:copy(s.queue, s.queue[s.sent:])]
+		s.sent = 0
+	}
+	s.queue = append(s.queue, b...)
+}
+
+// emptied forgets what has been sent. mu is held.
+func (s *Stream) emptied() {
+	if s.sent = 0; cap(s.queue) > maxScratch {
+		s.queue = nil
+	}
+	s.queue = s.queue[:0]
 }
 
 // allowed is how much DATA of a stream may go to the out buffer in one frame.
@@ -202,7 +219,7 @@ func (c *Conn) pump() {
 			continue
 		}
 		c.sendData(s, b, s.endNext && s.trailers == nil)
-		s.queue, s.sent = s.queue[:0], 0
+		s.emptied()
 		if s.trailers != nil {
 			c.sendHead(s, s.trailers, s.endNext)
 			s.trailers = nil

@@ -245,10 +245,11 @@ func (c *Conn) tell() {
 func (c *Conn) tellOne() bool {
 	switch {
 	case len(c.events) > 0:
-		s := c.events[0]
-		n := copy(c.events, c.events[1:])
-		c.events[n] = nil
-		c.events = c.events[:n]
+		s := c.events[c.eventsAt]
+		c.events[c.eventsAt] = nil
+		if c.eventsAt++; c.eventsAt == len(c.events) {
+			c.events, c.eventsAt = c.events[:0], 0
+		}
 		c.tellStream(s)
 	case c.roomNews:
 		c.roomNews = false
