@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -97,6 +98,9 @@ func (k *carrier) send() telemetry.Reason {
 		return k.interrupted()
 	}
 	k.st.credited(k.first)
+	// Others write their requests while this endpoint works: a read that comes
+	// too early costs a system call and a wait.
+	runtime.Gosched()
 	if !k.whole {
 		k.uploaded = make(chan struct{})
 		go k.upload()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"runtime"
 	"sync"
 
 	"github.com/reclosermesh/recloser/internal/proxy/bridge"
@@ -39,6 +40,7 @@ func (k *carrier) receive() telemetry.Reason {
 	x.settle(x.verdict())
 	k.st.handedOver()
 	k.st.mu.Unlock()
+	runtime.Gosched() // others that have answers put them into the same write
 	k.st.conn.h2.Flush()
 	return telemetry.ViaUpstream
 }
@@ -199,10 +201,10 @@ func (k *carrier) switched() telemetry.Reason {
 // tunnel moves bytes both ways until both sides have ended.
 func (k *carrier) tunnel() telemetry.Reason {
 	st := k.st
-	k.endUpload() // there is none: such a request has no body before its answer
 	st.mu.Lock()
 	st.settleTunnel()
-	st.answered = false
+	st.tunnel = true
+	st.in.end = st.in.end || st.gone
 	st.mu.Unlock()
 	var up sync.WaitGroup
 	up.Go(k.pumpUp)
@@ -238,8 +240,9 @@ func (k *carrier) pumpUp() {
 			st.credited(n)
 		}
 		if end {
-			if half, ok := k.conn.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
-				k.conn.Interrupt()
+			half, ok := k.conn.Conn.(interface{ CloseWrite() error })
+			if !ok || half.CloseWrite() != nil || k.interrupted() != telemetry.ViaUpstream {
+				k.conn.Interrupt() // nobody hears what the endpoint still says
 			}
 			return
 		}

@@ -59,6 +59,7 @@ type stream struct {
 	lost     bool           // there was more than could be kept
 	replays  int            // on other connections
 	interims int            // 1xx that were sent on
+	tunnel   bool           // both sides send bytes as they like
 	starving bool           // the endpoint waits for more of the request's body
 	current  *upstream.Conn // of HTTP/1.1; nil: none
 
@@ -281,8 +282,25 @@ func (st *stream) Closed(_ *http2.Stream, err error) {
 	case relaying:
 		st.endRelay(st.goneReason())
 	case choosing, carrying:
+		if st.tunnel {
+			st.lastBytes()
+			return
+		}
 		st.interrupt()
 	}
+}
+
+// lastBytes lets what a caller sent into a tunnel before it went reach the
+// endpoint: the end of many a WebSocket is a close frame and then the
+// connection's. mu is held.
+func (st *stream) lastBytes() {
+	st.in.end = true
+	st.news.Broadcast()
+	st.timer = time.AfterFunc(st.conn.srv.t.Linger, func() {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		st.interrupt()
+	})
 }
 
 // goneReason tells a caller that went away from one whose own deadline, which
