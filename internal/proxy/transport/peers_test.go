@@ -24,7 +24,7 @@ func inline(p tlstest.Pair) KeyPair {
 func trusts(ca *tlstest.CA) Source { return Source{Inline: ca.PEM} }
 
 // listen opens a port that is closed with the test.
-func listen(t *testing.T) net.Listener {
+func listen(t testing.TB) net.Listener {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,7 +36,7 @@ func listen(t *testing.T) net.Listener {
 
 // serve answers each connection with fn until the test ends, and gives the
 // address.
-func serve(t *testing.T, fn func(net.Conn)) string {
+func serve(t testing.TB, fn func(net.Conn)) string {
 	t.Helper()
 	ln := listen(t)
 	var wg sync.WaitGroup
@@ -62,7 +62,7 @@ func serve(t *testing.T, fn func(net.Conn)) string {
 
 // echoTLS is a foreign TLS server: crypto/tls itself. What it hears it says
 // again.
-func echoTLS(t *testing.T, config *tls.Config) string {
+func echoTLS(t testing.TB, config *tls.Config) string {
 	t.Helper()
 	return serve(t, func(nc net.Conn) {
 		c := tls.Server(nc, config)
@@ -70,7 +70,7 @@ func echoTLS(t *testing.T, config *tls.Config) string {
 	})
 }
 
-func loadClient(t *testing.T, cfg ClientConfig) *Client {
+func loadClient(t testing.TB, cfg ClientConfig) *Client {
 	t.Helper()
 	c, err := LoadClient(cfg)
 	if err != nil {
@@ -89,7 +89,7 @@ func loadServer(t *testing.T, cfg ServerConfig) *Server {
 }
 
 // dial opens a connection that is closed with the test.
-func dial(t *testing.T, c *Client, address, alpn string) (*Conn, error) {
+func dial(t testing.TB, c *Client, address, alpn string) (*Conn, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -105,7 +105,7 @@ func dial(t *testing.T, c *Client, address, alpn string) (*Conn, error) {
 	return nc.(*Conn), nil
 }
 
-func mustDial(t *testing.T, c *Client, address, alpn string) *Conn {
+func mustDial(t testing.TB, c *Client, address, alpn string) *Conn {
 	t.Helper()
 	conn, err := dial(t, c, address, alpn)
 	if err != nil {

@@ -32,14 +32,34 @@ type wire struct {
 	// Owned by the reader.
 	nowait bool // reads take what is there
 	eof    bool // the peer's FIN was seen, and no close_notify before it
+	now    received
+	nowFn  func(fd uintptr) // now.receive, made once
 
 	failed  atomic.Bool // a write was cut short: nothing can follow it
 	mute    atomic.Bool // no last words
 	parting atomic.Bool // Close has begun: writes do not wait
 }
 
+// received is one attempt to take what is there.
+type received struct {
+	b     []byte
+	flags int
+	n     int
+	err   error
+}
+
+func (r *received) receive(fd uintptr) {
+	for {
+		r.n, _, r.err = unix.Recvfrom(int(fd), r.b, r.flags|unix.MSG_DONTWAIT)
+		if !errors.Is(r.err, unix.EINTR) {
+			return
+		}
+	}
+}
+
 func newWire(nc net.Conn) *wire {
 	w := &wire{Conn: nc}
+	w.nowFn = w.now.receive
 	if s, ok := nc.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			w.raw = raw
@@ -54,7 +74,9 @@ func (w *wire) Read(b []byte) (int, error) {
 	var n int
 	var err error
 	if w.nowait {
-		n, err = w.receive(b, unix.MSG_DONTWAIT)
+		w.now = received{b: b}
+		n, err = w.receive(&w.now, w.nowFn)
+		w.now.b = nil
 	} else {
 		n, err = w.Conn.Read(b)
 	}
@@ -64,36 +86,29 @@ func (w *wire) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// peek gives what is there without taking it.
+// peek gives what is there without taking it. It may be called at any time.
 func (w *wire) peek() (int, error) {
-	var b [1]byte
-	return w.receive(b[:], unix.MSG_DONTWAIT|unix.MSG_PEEK)
+	r := &received{b: make([]byte, 1), flags: unix.MSG_PEEK}
+	return w.receive(r, r.receive)
 }
 
-// receive does not wait, and does not look at deadlines.
-func (w *wire) receive(b []byte, flags int) (n int, err error) {
+// receive does not wait, and does not look at deadlines. fn is r's method.
+func (w *wire) receive(r *received, fn func(fd uintptr)) (int, error) {
 	if w.raw == nil {
 		return 0, errNothing
 	}
-	failed := w.raw.Control(func(fd uintptr) {
-		for {
-			n, _, err = unix.Recvfrom(int(fd), b, flags)
-			if !errors.Is(err, unix.EINTR) {
-				return
-			}
-		}
-	})
+	if err := w.raw.Control(fn); err != nil {
+		return 0, err
+	}
 	switch {
-	case failed != nil:
-		return 0, failed
-	case errors.Is(err, unix.EAGAIN):
+	case errors.Is(r.err, unix.EAGAIN):
 		return 0, errNothing
-	case err != nil:
-		return 0, &net.OpError{Op: "read", Net: "tcp", Err: err}
-	case n == 0 && len(b) > 0:
+	case r.err != nil:
+		return 0, &net.OpError{Op: "read", Net: "tcp", Err: r.err}
+	case r.n == 0 && len(r.b) > 0:
 		return 0, io.EOF
 	}
-	return n, nil
+	return r.n, nil
 }
 
 // part makes all writes from now on ones that do not wait, and wakes those who
