@@ -60,8 +60,6 @@ type Cluster struct {
 	Failures int
 	// Streams that the proxy opens on one HTTP/2 connection at most; 0: default.
 	Streams int
-	// Inbound clusters lead to the workload itself.
-	Inbound bool
 	// CA is the file of the authority that the endpoints' certificates are of,
 	// and Names what one of them must be for; empty: no TLS.
 	CA    string

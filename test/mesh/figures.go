@@ -53,11 +53,8 @@ next:
 // Figures of a proxy's process.
 type Figures struct {
 	Goroutines int
-	// Private bytes of the process that are in memory: what no other process
-	// shares and no file backs. Where the system does not tell, all resident
-	// memory as the proxy's own metrics have it.
-	Private int64
-	Heap    int64 // bytes of objects that the last collection found alive
+	Private    int64 // as Private gives it
+	Heap       int64 // bytes of objects that the last collection found alive
 }
 
 // Figures reads them now.
@@ -68,15 +65,19 @@ func (p *Proxy) Figures() (Figures, error) {
 	}
 	goroutines, err1 := sum(text, "go_goroutines", nil)
 	heap, err2 := sum(text, "go_gc_heap_live_bytes", nil)
-	resident, err3 := sum(text, "process_resident_memory_bytes", nil)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return Figures{}, err
+	private, err3 := p.Private()
+	return Figures{Goroutines: int(goroutines), Private: private, Heap: int64(heap)}, errors.Join(err1, err2, err3)
+}
+
+// Private returns how many bytes of the process are in memory that no other
+// process shares and no file backs. Where the system does not tell, it is all
+// resident memory as the proxy's own metrics have it.
+func (p *Proxy) Private() (int64, error) {
+	if n, err := privateBytes(p.PID()); err == nil {
+		return n, nil
 	}
-	private, err := privateBytes(p.PID())
-	if err != nil {
-		private = int64(resident)
-	}
-	return Figures{Goroutines: int(goroutines), Private: private, Heap: int64(heap)}, nil
+	resident, err := p.Metric("process_resident_memory_bytes")
+	return int64(resident), err
 }
 
 // privateBytes reads what Linux says of a process.
