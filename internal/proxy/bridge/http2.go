@@ -55,7 +55,7 @@ func AppendRequest2(dst []http1.Header, arena *[]byte, r *http1.Request, scheme 
 		case tunnel && http1.EqualFold(h.Name, keyField):
 		case replaced(extra, h.Name):
 		default:
-			dst = append(dst, http1.Header{Name: lower(arena, h.Name), Value: h.Value})
+			dst = append(dst, http1.Header{Name: lower(arena, h.Name), Value: h.Value, Sensitive: h.Sensitive})
 		}
 	}
 	if r.TETrailers {
@@ -93,7 +93,7 @@ func AppendResponse2(dst []http1.Header, arena *[]byte, r *http1.Response, req *
 		case !r.EndToEnd(h), r.Tunnel && http1.EqualFold(h.Name, acceptField):
 		case h.Field() == http1.FieldTE, h.Field() == http1.FieldHTTP2Settings: // RFC 9113 section 8.2.2: not in responses
 		default:
-			dst = append(dst, http1.Header{Name: lower(arena, h.Name), Value: h.Value})
+			dst = append(dst, http1.Header{Name: lower(arena, h.Name), Value: h.Value, Sensitive: h.Sensitive})
 		}
 	}
 	return dst
@@ -114,7 +114,7 @@ func Acceptable(r *http1.Response, req *http1.Request) bool {
 
 func appendLower(dst []http1.Header, arena *[]byte, hs []http1.Header) []http1.Header {
 	for i := range hs {
-		dst = append(dst, http1.Header{Name: lower(arena, hs[i].Name), Value: hs[i].Value})
+		dst = append(dst, http1.Header{Name: lower(arena, hs[i].Name), Value: hs[i].Value, Sensitive: hs[i].Sensitive})
 	}
 	return dst
 }

@@ -19,7 +19,7 @@ func AppendTrailers1(dst []byte, fields []http1.Header) []byte {
 func AppendTrailers2(dst []http1.Header, arena *[]byte, fields []http1.Header) []http1.Header {
 	for i := range fields {
 		if h := &fields[i]; InTrailers(h) {
-			dst = append(dst, http1.Header{Name: lower(arena, h.Name), Value: h.Value})
+			dst = append(dst, http1.Header{Name: lower(arena, h.Name), Value: h.Value, Sensitive: h.Sensitive})
 		}
 	}
 	return dst

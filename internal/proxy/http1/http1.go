@@ -80,6 +80,10 @@ type Header struct {
 	start, end uint32
 	id         Field
 	plain      bool
+
+	// Sensitive: it came by HTTP/2 with the demand that nobody on the way keeps
+	// it in a table (RFC 7541 section 6.2.3), which holds for the next hop too.
+	Sensitive bool
 }
 
 // Find gives the value of the first field with this name, which must be in

@@ -35,6 +35,7 @@ type decodedField struct {
 	name, value    []byte
 	nameAt, nameTo int
 	valAt, valTo   int
+	sensitive      bool // never to be in a table
 }
 
 var (
@@ -70,6 +71,9 @@ func (d *decoder) decode(b []byte) error {
 			b, err = d.update(b)
 		default: // sections 6.2.2 and 6.2.3
 			b, err = d.literalField(b, 4, false)
+			if n := len(d.fields); err == nil && c&0x10 != 0 && n > 0 {
+				d.fields[n-1].sensitive = true
+			}
 			begun = true
 		}
 		if err != nil {
@@ -265,6 +269,7 @@ func (d *decoder) keep() []http1.Header {
 	hs := make([]http1.Header, len(d.fields))
 	for i := range d.fields {
 		f, h := &d.fields[i], &hs[i]
+		h.Sensitive = f.sensitive
 		if h.Name = f.name; h.Name == nil {
 			h.Name = mem[f.nameAt:f.nameTo:f.nameTo]
 		}

@@ -74,7 +74,7 @@ func (e *encoder) block(fields []http1.Header) []byte {
 		e.least, e.resize = tableSize, false
 	}
 	for i := range fields {
-		e.field(fields[i].Name, fields[i].Value)
+		e.field(&fields[i])
 	}
 	if cap(e.buf) > maxScratch {
 		b := e.buf
@@ -87,8 +87,13 @@ func (e *encoder) block(fields []http1.Header) []byte {
 // maxScratch is how much space a connection keeps between header blocks.
 const maxScratch = 8 << 10
 
-func (e *encoder) field(name, value []byte) {
+func (e *encoder) field(f *http1.Header) {
+	name, value := f.Name, f.Value
 	hn := hashName(name)
+	if f.Sensitive || neverIndexed(name, value) {
+		e.literal(0x10, 4, hn, name, value)
+		return
+	}
 	h := hashPair(hn, value)
 	pairs := &e.slots.pairs[h>>58]
 	if i := e.findPair(pairs, name, value); i > 0 {
@@ -103,8 +108,6 @@ func (e *encoder) field(name, value []byte) {
 	}
 	seen, print := &e.slots.seen[h>>58], uint32(h)
 	switch {
-	case neverIndexed(name, value):
-		e.literal(0x10, 4, hn, name, value)
 	case seen[0] != print && seen[1] != print && seen[2] != print && seen[3] != print:
 		seen.push(print)
 		e.literal(0, 4, hn, name, value)
@@ -172,9 +175,9 @@ func (e *encoder) literal(kind byte, prefix uint8, hn uint64, name, value []byte
 	e.buf = append(appendInt(e.buf, 0, 7, uint32(len(value))), value...)
 }
 
-// neverIndexed tells which values must not be put in any table on the way: who
-// can choose other fields of the same connection could guess them (RFC 7541
-// section 7.1.3).
+// neverIndexed tells which values must not be put in any table on the way, also
+// where their sender did not say so: who can choose other fields of the same
+// connection could guess them (RFC 7541 section 7.1.3).
 func neverIndexed(name, value []byte) bool {
 	switch string(name) {
 	case "authorization", "proxy-authorization":

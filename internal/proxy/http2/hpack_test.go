@@ -20,7 +20,7 @@ func newDecoder() *decoder {
 
 func pairs(hs []http1.Header) (out []hpack.HeaderField) {
 	for _, h := range hs {
-		out = append(out, hpack.HeaderField{Name: string(h.Name), Value: string(h.Value)})
+		out = append(out, hpack.HeaderField{Name: string(h.Name), Value: string(h.Value), Sensitive: h.Sensitive})
 	}
 	return out
 }
@@ -40,10 +40,7 @@ func FuzzDecodeLikeHpack(f *testing.F) {
 	f.Fuzz(func(t *testing.T, one, two []byte) {
 		ours := newDecoder()
 		var want []hpack.HeaderField
-		theirs := hpack.NewDecoder(tableSize, func(f hpack.HeaderField) {
-			f.Sensitive = false
-			want = append(want, f)
-		})
+		theirs := hpack.NewDecoder(tableSize, func(f hpack.HeaderField) { want = append(want, f) })
 		for _, block := range [][]byte{one, two} {
 			want = nil
 			_, theirErr := theirs.Write(block)
@@ -85,7 +82,7 @@ func TestEncodeForHpack(t *testing.T) {
 	e.init()
 	var got []hpack.HeaderField
 	d := hpack.NewDecoder(tableSize, func(f hpack.HeaderField) {
-		f.Sensitive = false
+		f.Sensitive = f.Sensitive && !neverIndexed([]byte(f.Name), []byte(f.Value))
 		got = append(got, f)
 	})
 	names := []string{":method", ":path", "accept", "cookie", "authorization", "x-request-id", "x-a", "x-b", "grpc-status"}
@@ -103,7 +100,9 @@ func TestEncodeForHpack(t *testing.T) {
 			if rng.IntN(30) == 0 {
 				v = string(bytes.Repeat([]byte("v"), rng.IntN(5000)))
 			}
-			fields = append(fields, field(names[rng.IntN(len(names))], v))
+			f := field(names[rng.IntN(len(names))], v)
+			f.Sensitive = rng.IntN(10) == 0 && !neverIndexed(f.Name, f.Value)
+			fields = append(fields, f)
 		}
 		got = nil
 		if _, err := d.Write(e.block(fields)); err != nil {

@@ -114,6 +114,7 @@ func copyFields(fields []http1.Header) []http1.Header {
 	kept := make([]http1.Header, len(fields))
 	for i := range fields {
 		kept[i].Name, kept[i].Value = keep(fields[i].Name), keep(fields[i].Value)
+		kept[i].Sensitive = fields[i].Sensitive
 	}
 	return kept
 }
