@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,8 +56,8 @@ type tcpConn struct {
 	up       *upstream.Conn
 	failure  error // of connecting
 
-	gone     chan struct{} // closed when the server ends without grace
-	goneOnce sync.Once
+	ctx  context.Context // ends when the server does so without grace
+	gone context.CancelFunc
 
 	// Shared with the sweeper and between both directions.
 	current     atomic.Pointer[upstream.Conn]
@@ -90,7 +89,8 @@ func (s *Server) serveTCP(down *listener.Conn, early []byte, name string) {
 }
 
 func newTCPConn(s *Server, down *listener.Conn, early []byte) *tcpConn {
-	c := &tcpConn{srv: s, down: down, early: early, start: s.clock(), gone: make(chan struct{})}
+	c := &tcpConn{srv: s, down: down, early: early, start: s.clock()}
+	c.ctx, c.gone = context.WithCancel(context.Background())
 	c.touch()
 	return c
 }
@@ -131,7 +131,7 @@ func (c *tcpConn) lookUp(authority string) telemetry.Reason {
 	c.target = authority
 	table, known := hosts.Lookup([]byte(authority))
 	if !known {
-		ctx, cancel := context.WithTimeout(context.Background(), c.srv.t.Hosts)
+		ctx, cancel := context.WithTimeout(c.ctx, c.srv.t.Hosts)
 		defer cancel()
 		var err error
 		table, err = hosts.Await(ctx, authority)
@@ -139,6 +139,8 @@ func (c *tcpConn) lookUp(authority string) telemetry.Reason {
 		case table != nil:
 		case errors.Is(err, context.DeadlineExceeded):
 			return telemetry.NoControlPlane
+		case errors.Is(err, context.Canceled):
+			return telemetry.DownstreamGone
 		case errors.Is(err, snapshot.ErrTooManyHosts):
 			return telemetry.Overload
 		}
@@ -166,7 +168,7 @@ func (c *tcpConn) connect() telemetry.Reason {
 		e, permit, ok := c.cluster.PickTCP(c.srv.clock(), tried)
 		if !ok && len(tried) == 0 {
 			var err error
-			if e, permit, err = c.cluster.AwaitTCP(c.srv.clock(), 0, c.gone); err != nil {
+			if e, permit, err = c.cluster.AwaitTCP(c.srv.clock(), 0, c.ctx.Done()); err != nil {
 				return waitFailure(err)
 			}
 		} else if !ok {
@@ -239,6 +241,7 @@ func (c *tcpConn) went(why telemetry.Reason) {
 // finish closes, counts and logs.
 func (c *tcpConn) finish(why telemetry.Reason) {
 	m := c.srv.cfg.Metrics
+	c.gone()
 	torn := c.ended.Load() != uint32(telemetry.ViaUpstream)
 	if c.up != nil {
 		c.settle(breaker.Cancelled) // where nothing was to be learned
@@ -317,18 +320,11 @@ func (c *tcpConn) interrupt() {
 }
 
 func (c *tcpConn) leave() {
-	c.goneOnce.Do(func() { close(c.gone) })
+	c.gone()
 	c.interrupt()
 }
 
-func (c *tcpConn) isGone() bool {
-	select {
-	case <-c.gone:
-		return true
-	default:
-		return false
-	}
-}
+func (c *tcpConn) isGone() bool { return c.ctx.Err() != nil }
 
 // sweep ends a connection on which nothing moves, and lets one that stands count
 // as a success. Connecting has bounds of its own.

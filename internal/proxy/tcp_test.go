@@ -228,29 +228,6 @@ func TestTCPResets(t *testing.T) {
 	}
 }
 
-func TestTCPIdle(t *testing.T) {
-	up := startUpstream(t, func(p *peer, _ int) { _, _ = io.Copy(p.Conn, p.br) })
-	r := newTCPRig(t, []string{up.addr}, func(s *ServerConfig, _ *upstream.Config) { s.Timeouts.TCP = 400 * time.Millisecond })
-	c := dial(t, r.addr)
-	start := time.Now()
-	for range 8 { // for longer than the bound, but never quiet for so long
-		c.send("x")
-		if b, err := c.br.ReadByte(); b != 'x' {
-			t.Fatal(err)
-		}
-		pause(100 * time.Millisecond)
-	}
-	if s := c.rest(); s != "" || time.Since(start) < 800*time.Millisecond {
-		t.Errorf("%q after %v", s, time.Since(start))
-	}
-	if line := r.logged(); !strings.Contains(line, " 0 SI stream_idle_timeout ") {
-		t.Errorf("logged %q", line)
-	}
-}
-
-// pause lets real time pass, for what is about its passing.
-func pause(d time.Duration) { <-time.After(d) }
-
 func TestTCPDrainWaitsForOpenConnections(t *testing.T) {
 	up := startUpstream(t, func(p *peer, _ int) { _, _ = io.Copy(p.Conn, p.br) })
 	r := newTCPRig(t, []string{up.addr}, func(s *ServerConfig, _ *upstream.Config) { s.Timeouts.DrainIdle = time.Millisecond })
@@ -398,32 +375,6 @@ func TestTCPConnectionLimit(t *testing.T) {
 	}
 }
 
-// A connection that stands counts as a success before any byte came.
-func TestTCPQuietConnectionIsNoFailure(t *testing.T) {
-	up := startUpstream(t, func(p *peer, number int) {
-		if number == 0 {
-			_, _ = p.br.ReadByte()
-			reset(p.Conn) // opens the breaker
-			return
-		}
-		p.rest()
-	})
-	r := newTCPRig(t, []string{up.addr}, func(_ *ServerConfig, c *upstream.Config) {
-		c.Breaker = breaker.LinkerdConsecutive()
-		c.Breaker.Detectors.Consecutive.Failures = 1
-		c.Breaker.Recovery.Min, c.Breaker.Recovery.Max = time.Millisecond, time.Millisecond
-	})
-	first := dial(t, r.addr)
-	first.send("x")
-	if !first.closed() {
-		t.Fatal("not reset")
-	}
-	eventually(t, "open", func() bool { return r.cluster.States()[0].State != breaker.Closed })
-	probe := dial(t, r.addr)
-	eventually(t, "the quiet connection closes the breaker", func() bool { return r.cluster.States()[0].State == breaker.Closed })
-	probe.Close()
-}
-
 // namedHosts knows some authorities.
 type namedHosts struct {
 	mu     sync.Mutex
@@ -492,28 +443,6 @@ func TestTCPOriginalDestination(t *testing.T) {
 		if line := r.logged(); !strings.Contains(line, ` 0 NR route_not_found - "-" 0 0 `) || !strings.Contains(line, `"10.9.9.9:1"`) {
 			t.Errorf("logged %q", line)
 		}
-	}
-}
-
-func TestTCPWithoutDestination(t *testing.T) {
-	hosts := &namedHosts{}
-	r := newRig(t, nil, func(s *ServerConfig, _ *upstream.Config) {
-		s.Protocol, s.Hosts, s.Timeouts.Detect = ProtocolDetect, hosts, 100*time.Millisecond
-	})
-	quiet := dial(t, r.addr)
-	c := dial(t, r.addr)
-	c.send("\x00\x01")
-	if !c.closed() {
-		t.Error("not closed")
-	}
-	// There is nowhere to go for opaque bytes, so silence is an idle connection.
-	pause(500 * time.Millisecond)
-	quiet.send("GET / HTTP/1.1\r\nHost: nobody\r\n\r\n")
-	if resp, _ := quiet.answer(t, "GET"); resp.StatusCode != 404 {
-		t.Errorf("status %d", resp.StatusCode)
-	}
-	if line := r.logged(); !strings.Contains(line, `"- - -" 0 NR route_not_found `) {
-		t.Errorf("logged %q", line)
 	}
 }
 

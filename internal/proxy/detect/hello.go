@@ -1,6 +1,9 @@
 package detect
 
-import "iter"
+import (
+	"iter"
+	"slices"
+)
 
 // Of the record and handshake protocols (RFC 8446 sections 4, 5.1 and 4.2).
 const (
@@ -159,10 +162,8 @@ func (h *Hello) extensions(r *reader) bool {
 		if r.bad || n > r.left {
 			return false
 		}
-		for _, other := range seen[:count] {
-			if kind == other {
-				return false
-			}
+		if slices.Contains(seen[:count], kind) {
+			return false
 		}
 		seen[count] = kind
 		outer := r.left - n

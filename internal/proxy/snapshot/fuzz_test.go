@@ -28,6 +28,8 @@ func FuzzResources(f *testing.F) {
 	}
 	seed(0, outbound())
 	seed(0, inbound(8080, "c"))
+	seed(0, detected("c", "c"))
+	seed(0, tcpListener("c"))
 	seed(1, onDemand())
 	seed(1, &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{hostOf("c", "a", "*.b")}})
 	seed(2, hostOf("c", "a"))
@@ -73,6 +75,11 @@ func FuzzResources(f *testing.F) {
 		apply(types[i], name, messages[i])
 		snap, _ = s.Current()
 		for _, l := range snap.Listeners {
+			if l.Bytes != nil {
+				if action := l.Bytes.Action(); action != nil {
+					action.Pick(1 << 31)
+				}
+			}
 			if table, _ := l.Hosts.Lookup(request.Host); table != nil {
 				if action := table.Match(request); action != nil {
 					action.Pick(1 << 31)
