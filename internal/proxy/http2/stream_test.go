@@ -3,8 +3,11 @@ package http2
 import (
 	"bytes"
 	"fmt"
+	"net"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -681,5 +684,148 @@ func TestFramesInPieces(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A stream that is never empty for long gives back what it has sent.
+func TestQueueIsCompacted(t *testing.T) {
+	ls := &logs{}
+	withServer(t, Config{}, ls.accept, func(p *peer) {
+		p.settle(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 10000})
+		p.headers(1, true, p.get())
+		synctest.Wait()
+		s := ls.all[0].s
+		s.SendHead(status200, false)
+		s.SendData(make([]byte, 20000), false)
+		for range 300 {
+			s.SendData(make([]byte, 10000), false)
+			p.send(func(fr *http2.Framer) {
+				_ = fr.WriteWindowUpdate(1, 10000)
+				_ = fr.WriteWindowUpdate(0, 10000)
+			})
+			synctest.Wait()
+		}
+		if n := cap(s.queue); n > 100000 {
+			t.Errorf("%d bytes kept for %d that wait", n, s.Queued())
+		}
+		if n, _ := bodyOf(p.all(), 1); n != 3010000 {
+			t.Errorf("%d bytes", n)
+		}
+	})
+	ls.check(t)
+}
+
+// Close is heard by a reader that waits for its peer to read.
+func TestCloseWhileReaderWaits(t *testing.T) {
+	big := field("x-big", strings.Repeat("v", 10000))
+	ls := &logs{on: func(s *Stream, _ *Head, _ bool) { s.SendHead(append(slices.Clone(status200), big), true) }}
+	withServer(t, Config{}, ls.accept, func(p *peer) {
+		p.settle()
+		defer p.pause()()
+		go func() {
+			for id := uint32(1); p.headers(id, true, p.get()); id += 2 {
+			}
+		}()
+		synctest.Wait()
+		p.c.Close(http2.ErrCodeNo, "")
+		time.Sleep(2 * lingerTime)
+		select {
+		case <-p.end:
+		default:
+			t.Error("it still waits")
+		}
+	})
+	ls.check(t)
+}
+
+// Heads that come after the end cost no more than other idle frames.
+func TestHeadsAfterGoAway(t *testing.T) {
+	ls := &logs{}
+	withServer(t, Config{}, ls.accept, func(p *peer) {
+		p.settle()
+		p.headers(1, false, p.get())
+		p.c.Shutdown()
+		synctest.Wait()
+		p.send(func(fr *http2.Framer) { _ = fr.WritePing(true, payloadDrain) })
+		for i := 1; p.c.Err() == nil && i < 3000; i++ {
+			p.headers(uint32(2*i+1), true, p.get())
+			synctest.Wait()
+		}
+		p.wantGoAway(http2.ErrCodeEnhanceYourCalm)
+		if len(ls.all) != 1 {
+			t.Errorf("%d streams", len(ls.all))
+		}
+	})
+	ls.check(t)
+}
+
+// Streams may be used, reset and flushed by many goroutines at a time.
+func TestManyGoroutines(t *testing.T) {
+	l := listen(t)
+	var mu sync.Mutex
+	streams := map[*Stream]bool{}
+	ls := &logs{eat: true, on: func(s *Stream, _ *Head, _ bool) {
+		mu.Lock()
+		streams[s] = true
+		mu.Unlock()
+	}}
+	serveOn(t, l, nil, ls.accept)
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewClient(nc, nil, nil)
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = c.Serve() })
+	stop := make(chan struct{})
+	var workers sync.WaitGroup
+	for w := range 4 {
+		workers.Go(func() { // clients
+			for i := range 300 {
+				s, err := c.Open(getFields, false, &logSink{eat: true})
+				if err != nil {
+					c.Flush()
+					continue
+				}
+				s.SendData(make([]byte, 1000*w), i%2 == 0)
+				if i%3 == 0 {
+					s.Reset(http2.ErrCodeCancel)
+				}
+				c.Flush()
+			}
+		})
+	}
+	var answering sync.WaitGroup
+	for w := range 4 {
+		answering.Go(func() { // servers
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				mu.Lock()
+				for s := range streams {
+					s.SendHead(status200, false)
+					s.SendData(make([]byte, 3000), true)
+					if w == 0 {
+						s.Reset(http2.ErrCodeNo)
+					}
+					s.Conn().Flush()
+					delete(streams, s)
+					break
+				}
+				mu.Unlock()
+				runtime.Gosched()
+			}
+		})
+	}
+	workers.Wait()
+	close(stop)
+	answering.Wait()
+	c.Close(http2.ErrCodeNo, "")
+	wg.Wait()
+	if c.Streams() != 0 || c.helpers != 0 {
+		t.Errorf("%d streams, %d goroutines", c.Streams(), c.helpers)
 	}
 }
