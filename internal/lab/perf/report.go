@@ -35,7 +35,7 @@ type Section struct {
 	Load  string `json:"load"`
 	Paced bool   `json:"paced"` // requests came at a rate of their own
 	// Idle is how many of IdleOf (conns, streams) were held while memory was
-	// measured; 0 when it was not.
+	// measured; 0 when none were.
 	Idle   int    `json:"idle"`
 	IdleOf string `json:"idleOf"`
 	// Direct is the load on the upstream without a proxy, with the processor
@@ -168,9 +168,12 @@ func (s *Section) writeTable(b *bytes.Buffer) {
 	if s.Paced {
 		row = append(row, "p99.9")
 	}
-	rest := s.IdleOf != ""
+	rest := slices.ContainsFunc(s.Results, func(r *Result) bool { return r.AtRest.RSS > 0 })
 	if rest {
-		row = append(row, "memory at rest", fmt.Sprintf("%d idle %s", s.Idle, s.IdleOf))
+		row = append(row, "memory at rest")
+	}
+	if s.Idle > 0 {
+		row = append(row, fmt.Sprintf("%d idle %s", s.Idle, s.IdleOf))
 	}
 	rows := [][]string{append(row, "under load")}
 	for _, res := range s.Results {
@@ -183,7 +186,10 @@ func (s *Section) writeTable(b *bytes.Buffer) {
 			row = append(row, micros(m.P999Micros))
 		}
 		if rest {
-			row = append(row, res.AtRest.String(), res.WithIdle.String()+res.each(s.Idle))
+			row = append(row, res.AtRest.String())
+		}
+		if s.Idle > 0 {
+			row = append(row, res.WithIdle.String()+res.each(s.Idle))
 		}
 		rows = append(rows, append(row, m.Memory.String()))
 	}
@@ -193,7 +199,7 @@ func (s *Section) writeTable(b *bytes.Buffer) {
 
 // each says what one of n idle ones adds to the private memory.
 func (r *Result) each(n int) string {
-	if n == 0 || r.WithIdle.RSS == 0 {
+	if r.WithIdle.RSS == 0 {
 		return ""
 	}
 	return fmt.Sprintf(", %.1f kB each", float64(r.WithIdle.Private-r.AtRest.Private)/1024/float64(n))

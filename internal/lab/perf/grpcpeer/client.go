@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -27,7 +26,7 @@ type result struct {
 
 // talk keeps window messages under way on one stream for d, then ends it and
 // waits for what is still to come.
-func talk(ctx context.Context, addr, authority string, d time.Duration, window int, text string) error {
+func talk(ctx context.Context, out io.Writer, addr, authority string, d time.Duration, window int, text string) error {
 	cc, err := grpc.NewClient("passthrough:///"+addr, grpc.WithAuthority(authority),
 		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw{})))
 	if err != nil {
@@ -70,7 +69,7 @@ func talk(ctx context.Context, addr, authority string, d time.Duration, window i
 	if err := errors.Join(err, g.Wait()); err != nil {
 		return err
 	}
-	return report(os.Stdout, latencies, took)
+	return report(out, latencies, took)
 }
 
 // receive reads until the stream ends and expects text for each that was sent.

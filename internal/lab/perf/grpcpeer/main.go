@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
@@ -23,7 +24,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:])
+	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "grpcpeer:", err)
@@ -31,7 +32,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, out io.Writer) error {
 	switch {
 	case len(args) == 2 && args[0] == "serve":
 		return serve(ctx, strings.Split(args[1], ","))
@@ -44,7 +45,7 @@ func run(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		return talk(ctx, args[1], args[2], d, window, args[5])
+		return talk(ctx, out, args[1], args[2], d, window, args[5])
 	}
 	return errors.New("usage: grpcpeer serve HOST:PORT[,HOST:PORT] | talk HOST:PORT AUTHORITY DURATION WINDOW MESSAGE")
 }
