@@ -138,7 +138,7 @@ func TestPublish(t *testing.T) {
 		}))
 	}
 	has("outbound", "127.0.9.9")
-	has("publish|127.0.0.1:8200", bbCluster)
+	has("publish|127.0.0.1:8200", "publish|bb."+demo+":8080")
 	has("publish|127.0.0.1:8201", "127.0.0.1")
 	p.pods.Set([]source.Object{{Key: source.Key{Kind: source.Service, Namespace: demo, Name: "later"}, Value: &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: demo, Name: "later"},

@@ -69,6 +69,14 @@ func TestGRPCEndToEnd(t *testing.T) {
 	m.awaitSuccess("bad", 0)
 	m.awaitSuccess("good", 1)
 
+	// slow-cooker is told of the service too, and has not called it.
+	m.get("/api/v1/breakers?service=words", func(body io.Reader) {
+		text := string(must(io.ReadAll(body)))
+		if !strings.Contains(text, "gateway") || strings.Contains(text, "slow-cooker") {
+			t.Errorf("who follows the service:\n%s", text)
+		}
+	})
+
 	m.write(manifest)
 	for name, call := range ways {
 		inARow := 0

@@ -52,12 +52,7 @@ func outboundListener(n Node) Resource {
 	}
 	l := newListener(OutboundListener, address, corev3.TrafficDirection_OUTBOUND)
 	l.inspect()
-	l.http(&hcmv3.HttpConnectionManager{
-		StatPrefix: OutboundListener,
-		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
-			RouteConfigName: OutboundListener, ConfigSource: ads(),
-		}},
-	})
+	l.http(onDemandRoutes(OutboundListener, OutboundListener))
 	return l.resource()
 }
 
@@ -106,10 +101,16 @@ func parsePublish(s string) []published {
 // such service it answers HTTP with 404.
 func (p published) listener(v View, namespace string) (Resource, []Dep) {
 	service, port, deps := resolve(v, p.authority, namespace)
-	name := "publish|" + p.address
+	name := publishedPrefix + p.address
 	l := newListener(name, p.address, corev3.TrafficDirection_OUTBOUND)
 	if service == nil {
 		l.http(inlineRoutes(name))
+		return l.resource(), deps
+	}
+	if port.Protocol.Protocol.HTTP() {
+		// Hosts, and so the service's cluster, are asked for with the first
+		// request: a program is told of services that it may never call.
+		l.http(onDemandRoutes(name, publishedPrefix+p.authority))
 		return l.resource(), deps
 	}
 	cluster := ClusterName(service.Name, port.Number)
@@ -117,6 +118,16 @@ func (p published) listener(v View, namespace string) (Resource, []Dep) {
 		Name: p.authority, Domains: []string{"*"}, Routes: []*routev3.Route{route("default", cluster)},
 	}))
 	return l.resource(), deps
+}
+
+// onDemandRoutes are a route configuration of its own, with VHDS.
+func onDemandRoutes(listener, config string) *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix: statPrefix(listener),
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+			RouteConfigName: config, ConfigSource: ads(),
+		}},
+	}
 }
 
 func inlineRoutes(name string, hosts ...*routev3.VirtualHost) *hcmv3.HttpConnectionManager {

@@ -13,6 +13,9 @@ const (
 	// OutboundListener is the listener that programs send their calls to, and
 	// its route configuration.
 	OutboundListener = "outbound"
+	// publishedPrefix begins the names of what opens one service, and of its
+	// route configuration: "publish|svc.ns:PORT".
+	publishedPrefix = "publish|"
 	// AllListeners stands for the listeners of a node.
 	AllListeners = "*"
 )
@@ -50,7 +53,14 @@ func parseInbound(name string) (port uint16, ok bool) {
 	return uint16(n), cut && end && err == nil
 }
 
-// hostName is a VHDS name without the route configuration's.
-func hostName(name string) (authority string, ok bool) {
-	return strings.CutPrefix(name, OutboundListener+"/")
+// hostName reads a VHDS name: what a client wrote, and the service that it is
+// for. On the outbound listener that is what the client wrote; where one service
+// is published it is that one, whatever the client writes.
+func hostName(name string) (authority, service string, ok bool) {
+	config, authority, ok := strings.Cut(name, "/")
+	if !ok || config == OutboundListener {
+		return authority, authority, ok
+	}
+	service, ok = strings.CutPrefix(config, publishedPrefix)
+	return authority, service, ok
 }

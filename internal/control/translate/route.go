@@ -1,16 +1,18 @@
 package translate
 
 import (
+	"strings"
+
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
 )
 
-// routeConfiguration is that of the outbound listener: empty, since hosts are
-// asked for when they are used.
+// routeConfiguration is that of the outbound listener, or of a published
+// service: empty, since hosts are asked for when they are used.
 func routeConfiguration(k Key) Result {
-	if k.Name != OutboundListener {
+	if k.Name != OutboundListener && !strings.HasPrefix(k.Name, publishedPrefix) {
 		return Result{}
 	}
 	return Result{Resources: one(k.Name, &routev3.RouteConfiguration{
@@ -20,11 +22,11 @@ func routeConfiguration(k Key) Result {
 
 // virtualHost answers for one authority as a client wrote it.
 func virtualHost(v View, k Key) Result {
-	authority, ok := hostName(k.Name)
+	authority, service, ok := hostName(k.Name)
 	if !ok {
 		return Result{}
 	}
-	routes, name, deps := routesFor(v, authority, k.Client)
+	routes, name, deps := routesFor(v, service, k.Client)
 	r := Result{Deps: deps}
 	if routes != nil {
 		r.Resources = one(k.Name, &routev3.VirtualHost{Name: name, Domains: []string{authority}, Routes: routes})
