@@ -80,7 +80,7 @@ func (c *conn2) news(*http2.Conn) {
 	case c.h2.Draining():
 		p.leave(c)
 	case p.dialing != c:
-		p.wakeForRoom()
+		p.advance()
 	case c.h2.PeerSettled():
 		wanted = p.settled(c)
 	}

@@ -115,7 +115,13 @@ func (p *pool2) enqueue(w *waiter2, first bool) {
 func (p *pool2) need(w *waiter2) (dials bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !w.queued || p.dialing != nil {
+	return w.queued && p.grow()
+}
+
+// grow has a further connection dialled if none is, and the limit allows one.
+// mu is held.
+func (p *pool2) grow() bool {
+	if p.dialing != nil {
 		return false
 	}
 	limits := p.e.cluster.limits.Load()
@@ -146,7 +152,7 @@ func (p *pool2) served(w *waiter2) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.remove(w)
-	p.wakeForRoom()
+	p.advance()
 }
 
 // leaveQueue ends the waiting of w. If it was told to look, another looks
@@ -155,7 +161,7 @@ func (p *pool2) leaveQueue(w *waiter2) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.remove(w) {
-		p.wake()
+		p.advance()
 	}
 }
 
@@ -191,9 +197,11 @@ func (p *pool2) wake() {
 	}
 }
 
-// wakeForRoom is wake if there is room for another stream. Whoever is served
-// does the same: so all get to know of all room, one by one. mu is held.
-func (p *pool2) wakeForRoom() {
+// advance lets the first in the queue look again if there is room for another
+// stream, and otherwise has a connection dialled for the queue. Whoever is
+// served does the same: so all get to know of all room, one by one, and when it
+// is used up there will be more. mu is held.
+func (p *pool2) advance() {
 	if len(p.waiters) == 0 {
 		return
 	}
@@ -203,6 +211,7 @@ func (p *pool2) wakeForRoom() {
 			return
 		}
 	}
+	p.grow()
 }
 
 // fail ends all waiting. mu is held.
@@ -219,13 +228,13 @@ func (p *pool2) fail(err error) {
 func (p *pool2) settled(c *conn2) bool {
 	p.dialing, p.inVain = nil, 0
 	if c.transport != p.e.cluster.cfg.Load().Transport {
-		p.wake()
+		p.advance()
 		return false
 	}
 	c.usable = true
 	list := append(slices.Clip(p.connections()), c)
 	p.live.Store(&list)
-	p.wakeForRoom()
+	p.advance()
 	return true
 }
 
@@ -238,7 +247,7 @@ func (p *pool2) leave(c *conn2) {
 	c.usable = false
 	list := slices.DeleteFunc(slices.Clone(p.connections()), func(o *conn2) bool { return o == c })
 	p.live.Store(&list)
-	p.wake()
+	p.advance()
 }
 
 // drain lets all connections end with their streams; gone: nobody is to come
@@ -263,7 +272,7 @@ func (p *pool2) ended(c *conn2, err error) {
 	p.e.cluster.limits.Load().ReleaseConnection()
 	if p.dialing != c {
 		p.leave(c)
-		p.wake() // the limit may allow another now
+		p.advance() // the limit may allow another now
 		return
 	}
 	p.dialing = nil
@@ -274,7 +283,7 @@ func (p *pool2) ended(c *conn2, err error) {
 		p.fail(err)
 	case p.inVain < mostInVain:
 		p.inVain++
-		p.wake() // who looks dials anew
+		p.advance()
 	default:
 		p.inVain = 0
 		p.fail(http2.ErrClosed)

@@ -304,6 +304,35 @@ func TestFurtherConnectionWhenFull(t *testing.T) {
 	}
 }
 
+// As many connections are made as those who wait need.
+func TestConnectionsGrowWithTheQueue(t *testing.T) {
+	p := newPeer2(t, 3)
+	_, e := endpoint2(t, config(p.ln.Addr().String()))
+	const streams = 50
+	var all sync.WaitGroup
+	var held atomic.Int64
+	for range streams {
+		all.Go(func() {
+			a, err := begin(e, "/hold")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			<-a.head
+			held.Add(1)
+			if err := a.wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all streams are open", func() bool { return held.Load() == streams })
+	if n := p.accepted(); n != (streams+2)/3 {
+		t.Errorf("%d connections for %d streams of 3 each", n, streams)
+	}
+	close(p.hold)
+	all.Wait()
+}
+
 func TestStreamsWaitForRoom(t *testing.T) {
 	p := newPeer2(t, 2)
 	cfg := config(p.ln.Addr().String())
