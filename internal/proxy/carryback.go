@@ -203,7 +203,6 @@ func (k *carrier) tunnel() telemetry.Reason {
 	st := k.st
 	st.mu.Lock()
 	st.settleTunnel()
-	st.tunnel = true
 	st.in.end = st.in.end || st.gone
 	st.mu.Unlock()
 	var up sync.WaitGroup
@@ -211,9 +210,9 @@ func (k *carrier) tunnel() telemetry.Reason {
 	why := k.pumpDown()
 	if why != telemetry.ViaUpstream {
 		st.mu.Lock()
+		st.answered = true // nothing more is taken
 		st.interrupt()
 		st.mu.Unlock()
-		k.conn.Interrupt()
 	}
 	up.Wait()
 	return why

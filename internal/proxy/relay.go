@@ -181,6 +181,7 @@ func (a *answerSink) Head(up *http2.Stream, h *http2.Head, end bool) {
 // without bounds but that on idleness. mu is held.
 func (st *stream) settleTunnel() {
 	st.x.settle(st.x.verdict())
+	st.tunnel = true
 	st.open.Store(true)
 	if st.timer != nil {
 		st.timer.Stop()
@@ -319,8 +320,13 @@ func (st *stream) replay() {
 	st.conn.work.Go(st.relay)
 }
 
-// answerEnds ends the exchange: all of the answer is handed over. mu is held.
+// answerEnds ends the exchange: all of the answer is handed over. Of a tunnel
+// it is one half that has ended. mu is held.
 func (st *stream) answerEnds() {
+	if st.tunnel && !st.in.end {
+		st.answered = true
+		return
+	}
 	st.x.settle(st.x.verdict())
 	st.handedOver()
 	if !st.in.end {

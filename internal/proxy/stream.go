@@ -238,6 +238,15 @@ func (st *stream) Data(_ *http2.Stream, b []byte, end bool) {
 		st.news.Broadcast()
 	}
 	st.in.end = st.in.end || end
+	st.otherHalf()
+}
+
+// otherHalf ends the exchange where both halves of a tunnel have ended. mu is
+// held.
+func (st *stream) otherHalf() {
+	if st.stage == relaying && st.tunnel && st.answered && st.in.end {
+		st.finish()
+	}
 }
 
 // Trailers end the request's body.
@@ -247,10 +256,11 @@ func (st *stream) Trailers(_ *http2.Stream, fields []http1.Header) {
 	defer st.mu.Unlock()
 	st.in.end = true
 	st.in.trailers = fields
-	if st.stage == relaying && !st.answered {
+	if st.stage == relaying {
 		st.up.SendHead(fields, true)
 		st.conn.h2.FlushAfter(st.up.Conn())
 	}
+	st.otherHalf()
 	st.news.Broadcast()
 }
 
@@ -345,7 +355,7 @@ func (st *stream) refuseLocked(why telemetry.Reason) {
 	switch {
 	case st.gone:
 	case x.headSent || why.Answer().Status == 0:
-		st.reset(resetCode(why))
+		st.reset(st.resetCode(why))
 	default:
 		st.sendRefusal()
 	}
@@ -390,7 +400,10 @@ func (st *stream) sendRefusal() {
 // resetCode is how a stream ends whose answer cannot be completed. What the
 // endpoint says of its own stream (REFUSED_STREAM, for instance) would be a lie
 // about this one.
-func resetCode(why telemetry.Reason) xhttp2.ErrCode {
+func (st *stream) resetCode(why telemetry.Reason) xhttp2.ErrCode {
+	if st.tunnel {
+		return xhttp2.ErrCodeConnect // RFC 9113 section 8.5
+	}
 	switch why {
 	case telemetry.RequestTimeout, telemetry.IdleTimeout, telemetry.BodyTimeout:
 		return xhttp2.ErrCodeCancel
