@@ -97,6 +97,14 @@ func TestEnvironment(t *testing.T) {
 	if got := parse(t, `{command: [a], ports: [{port: 1}]}`).Environment(v1alpha1.Listen{Address: "::1", Ports: []int32{1}}); !slices.Contains(got, "LISTEN_ADDR=[::1]:1") {
 		t.Errorf("IPv6: %v", got)
 	}
+	db := v1alpha1.Listen{Address: "::1", Services: []v1alpha1.EnvVar{{Name: "DB_SERVICE_HOST", Value: "127.0.0.9"}, {Name: "DB_SERVICE_PORT", Value: "5432"}}}
+	w = parse(t, `{command: [a, "$(DB_SERVICE_PORT)"], env: [{name: DB, value: "$(DB_SERVICE_HOST)"}, {name: DB_SERVICE_PORT, value: "1"}]}`)
+	if got := w.Environment(db); !slices.Equal(got, []string{"ADDRESS=::1", "DB_SERVICE_HOST=127.0.0.9", "DB_SERVICE_PORT=1", "DB=127.0.0.9"}) {
+		t.Errorf("services: %v", got)
+	}
+	if got := w.CommandLine(db); !slices.Equal(got, []string{"a", "1"}) {
+		t.Errorf("services: %v", got)
+	}
 }
 
 func TestInstances(t *testing.T) {

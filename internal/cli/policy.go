@@ -24,12 +24,13 @@ func newPolicyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy svc/NAME PORT",
 		Short: "Show the effective policy of a service's port, and where each value comes from",
-		Long: `Shows what holds for requests to a port of a service: balancer, waiting,
-limits and breaker, each value with the object and line that it comes from, or
+		Long: `Shows what holds for requests to a port of a service: what is spoken there,
+balancer, waiting, limits and breaker, each value with the object and line that it comes from, or
 whose default it is. It asks the mesh that runs; with -f it reads manifests.
 
 With -o json or -o yaml it prints the document that 'linkerd diagnostics
-policy' prints; the breaker is at .protocol.Kind.Detect.http1.failure_accrual.`,
+policy' prints; the breaker is at .protocol.Kind.Detect.http1.failure_accrual,
+and below Kind.Http1 or Kind.Http2 where the protocol is declared.`,
 		Example: `  recloser policy -n demo svc/bb 8080
   recloser policy -n demo svc/bb 8080 -o json
   recloser policy -f mesh.yaml svc/bb 8080`,
