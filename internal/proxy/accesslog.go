@@ -22,6 +22,7 @@ func (x *exchange) log(down *listener.Conn, protocol string) {
 		BytesSent:        x.sent,
 		DownstreamLocal:  down.LocalAddr().String(),
 		DownstreamRemote: down.RemoteAddr().String(),
+		ServerName:       down.ServerName(),
 	}
 	if x.headAt != 0 {
 		e.UpstreamTime = x.headAt - x.start

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -288,7 +289,7 @@ func (c *tcpConn) log(why telemetry.Reason) {
 		BytesReceived:    c.there.bytes.Load(),
 		BytesSent:        c.back.bytes.Load(),
 		Authority:        []byte(c.target),
-		ServerName:       c.name,
+		ServerName:       cmp.Or(c.name, c.down.ServerName()),
 		DownstreamLocal:  c.down.LocalAddr().String(),
 		DownstreamRemote: c.down.RemoteAddr().String(),
 	}

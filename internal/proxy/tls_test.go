@@ -239,7 +239,10 @@ func TestTLSRefusedEndpoints(t *testing.T) {
 func TestTLSRefusedCallers(t *testing.T) {
 	s := newSecured(t)
 	up := backend(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
-	r := newRig(t, []string{up}, func(sc *ServerConfig, _ *upstream.Config) { s.listener(sc) })
+	r := newRig(t, []string{up}, func(sc *ServerConfig, uc *upstream.Config) {
+		s.listener(sc)
+		uc.Protocol = upstream.HTTP1
+	})
 	for name, edit := range map[string]func(*tls.Config){
 		"no certificate": func(c *tls.Config) { c.Certificates = nil },
 		"a stranger's": func(c *tls.Config) {
@@ -264,11 +267,16 @@ func TestTLSRefusedCallers(t *testing.T) {
 	if resp, err := http.ReadResponse(bufio.NewReader(plain), nil); err != nil || resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("plain HTTP: %v", err)
 	}
-	resp, err := s.client(false).Get(r.secureURL("/"))
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatal(err)
+	for _, http2 := range []bool{false, true} {
+		resp, err := s.client(http2).Get(r.secureURL("/"))
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
 	}
-	resp.Body.Close()
+	if log := r.logged(); strings.Count(log, " proxy ") != 2 {
+		t.Errorf("access log %q, want the server's name that was asked for, twice", log)
+	}
 }
 
 // TestTLSCallerGone wants an endpoint to hear that its caller went away, though

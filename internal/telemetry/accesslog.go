@@ -57,8 +57,8 @@ type AccessEntry struct {
 	UpstreamFailure                   string
 	DownstreamLocal, DownstreamRemote string
 	RouteName                         string
-	// ServerName is the name that a ClientHello asks for, where TLS is passed
-	// through.
+	// ServerName is the name that a ClientHello asks for, be it that TLS ends
+	// here or that it is passed through.
 	ServerName string
 }
 

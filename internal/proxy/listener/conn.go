@@ -83,6 +83,15 @@ func (c *Conn) Protocol() string {
 	return ""
 }
 
+// ServerName is what the caller asked for when the connection was made (SNI);
+// empty: nothing.
+func (c *Conn) ServerName() string {
+	if a, ok := c.Conn.(interface{ ServerName() string }); ok {
+		return a.ServerName()
+	}
+	return ""
+}
+
 // ReadInto waits until there is something to read, and only then takes a
 // buffer from take and reads into it; put gets the buffer back when there was
 // nothing after all. A thousand idle connections so hold no buffer each. The

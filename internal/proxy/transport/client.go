@@ -130,7 +130,7 @@ func (c *Client) Wrap(ctx context.Context, nc net.Conn, address, alpn string) (*
 	}
 	w := newWire(nc)
 	conn := &Conn{Conn: tls.Client(w, config), wire: w}
-	if err := conn.HandshakeContext(ctx); err != nil {
+	if err := conn.shake(ctx); err != nil {
 		_ = nc.Close()
 		return nil, fmt.Errorf("TLS with %s: %w", address, explain(err))
 	}

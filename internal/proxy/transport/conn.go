@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -22,6 +23,8 @@ var ErrTruncated = errors.New("the peer closed without a TLS close_notify")
 type Conn struct {
 	*tls.Conn
 	wire *wire
+	// As agreed in the handshake.
+	protocol, serverName string
 
 	// Owned by the reader: a byte that was read to see whether there is one.
 	ahead    [1]byte
@@ -30,7 +33,20 @@ type Conn struct {
 
 // Protocol is the application protocol that both sides agreed to (ALPN), ""
 // if none.
-func (c *Conn) Protocol() string { return c.ConnectionState().NegotiatedProtocol }
+func (c *Conn) Protocol() string { return c.protocol }
+
+// ServerName is what the client asked for (SNI), "" if nothing.
+func (c *Conn) ServerName() string { return c.serverName }
+
+// shake is the handshake, until ctx ends.
+func (c *Conn) shake(ctx context.Context) error {
+	if err := c.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	state := c.ConnectionState()
+	c.protocol, c.serverName = state.NegotiatedProtocol, state.ServerName
+	return nil
+}
 
 // NetConn is the connection beneath. Nothing may be read from it or written to
 // it.

@@ -141,7 +141,7 @@ func (s *Server) Wrap(ctx context.Context, nc net.Conn) (net.Conn, error) {
 	defer cancel()
 	w := newWire(nc)
 	conn := &Conn{Conn: tls.Server(w, s.outer), wire: w}
-	if err := conn.HandshakeContext(ctx); err != nil {
+	if err := conn.shake(ctx); err != nil {
 		if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && looksLikeHTTP(record.RecordHeader) {
 			w.part()
 			_, _ = w.Write([]byte(plainHTTP))
