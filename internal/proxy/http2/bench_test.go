@@ -45,9 +45,8 @@ var (
 
 // opener keeps one stream after the other going on a connection.
 type opener struct {
-	b    *bencher
-	c    *Conn
-	body int
+	b *bencher
+	c *Conn
 }
 
 type bencher struct {

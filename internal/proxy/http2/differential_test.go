@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -23,18 +22,19 @@ import (
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 )
 
-// otherClient is the client of net/http2 on a connection of its own.
-func otherClient() *http.Client {
-	return &http.Client{Transport: &http2.Transport{
-		AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, network, addr)
-		},
-	}}
+// h2c is HTTP/2 without TLS, and nothing else.
+func h2c() *http.Protocols {
+	var p http.Protocols
+	p.SetUnencryptedHTTP2(true)
+	return &p
 }
 
-// The client of net/http2 gets back what it sends.
+// otherClient is net/http's client, on a connection of its own.
+func otherClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{Protocols: h2c()}}
+}
+
+// The client of net/http gets back what it sends.
 func TestServerAgainstOtherClient(t *testing.T) {
 	for _, cfg := range []*Config{nil, {StreamWindow: 1}, {StreamWindow: 777, MaxFrameSize: 1 << 20, MaxBuffered: 1000}} {
 		l := listen(t)
@@ -65,35 +65,18 @@ func TestServerAgainstOtherClient(t *testing.T) {
 	}
 }
 
-// otherServer serves connections of a listener with net/http2's server.
-func otherServer(t testing.TB, l net.Listener, srv *http2.Server, h http.Handler) {
+// otherServer serves connections of a listener with net/http's server.
+func otherServer(t testing.TB, l net.Listener, cfg http.HTTP2Config, h http.Handler) {
+	srv := &http.Server{Handler: h, Protocols: h2c(), HTTP2: &cfg}
 	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var conns []net.Conn
-	wg.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			conns = append(conns, nc)
-			mu.Unlock()
-			wg.Go(func() { srv.ServeConn(nc, &http2.ServeConnOpts{Handler: h}) })
-		}
-	})
+	wg.Go(func() { _ = srv.Serve(l) })
 	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for _, nc := range conns {
-			nc.Close()
-		}
-		mu.Unlock()
+		_ = srv.Close()
 		wg.Wait()
 	})
 }
 
-// far is what net/http2's server does for us, by path.
+// far is what net/http's server does for us, by path.
 func far(w http.ResponseWriter, r *http.Request) {
 	switch kind, arg, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/"); kind {
 	case "echo":
@@ -156,8 +139,10 @@ type upperLeg struct{ *leg }
 func (r *relay) accept(s *Stream, h *Head, end bool) Sink {
 	g := &leg{down: s, end: end}
 	g.fields = append([]http1.Header{
-		{Name: []byte(":method"), Value: h.Method}, {Name: []byte(":scheme"), Value: h.Scheme},
-		{Name: []byte(":authority"), Value: h.Authority}, {Name: []byte(":path"), Value: h.Path},
+		{Name: []byte(":method"), Value: h.Method},
+		{Name: []byte(":scheme"), Value: h.Scheme},
+		{Name: []byte(":authority"), Value: h.Authority},
+		{Name: []byte(":path"), Value: h.Path},
 	}, h.Headers...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -280,8 +265,8 @@ func (u upperLeg) Closed(s *Stream, err error) {
 	}
 }
 
-// startRelay gives the address of a relay before net/http2's server.
-func startRelay(t testing.TB, srv *http2.Server, cfg *Config) string {
+// startRelay gives the address of a relay before net/http's server.
+func startRelay(t testing.TB, srv http.HTTP2Config, cfg *Config) string {
 	above := listen(t)
 	otherServer(t, above, srv, http.HandlerFunc(far))
 	nc, err := net.Dial("tcp", above.Addr().String())
@@ -289,10 +274,17 @@ func startRelay(t testing.TB, srv *http2.Server, cfg *Config) string {
 		t.Fatal(err)
 	}
 	r := &relay{}
-	up := NewClient(nc, cfg, r.room)
-	r.up = up
+	settled := make(chan struct{})
+	up := NewClient(nc, cfg, func(c *Conn) {
+		if r.up == nil && c.PeerSettled() {
+			r.up = c
+			close(settled)
+		}
+		r.room(c)
+	})
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = up.Serve() })
+	<-settled // that server holds us to its window from the start
 	t.Cleanup(func() {
 		up.Close(http2.ErrCodeNo, "")
 		wg.Wait()
@@ -306,19 +298,19 @@ func startRelay(t testing.TB, srv *http2.Server, cfg *Config) string {
 }
 
 // Exchanges of all kinds, many at a time, pass two connections of ours between
-// net/http2's client and server.
+// net/http's client and server.
 func TestRelayBetweenOthers(t *testing.T) {
 	for name, tc := range map[string]struct {
 		cfg Config
-		srv http2.Server
+		srv http.HTTP2Config
 		max int
 	}{
-		"usual":         {Config{}, http2.Server{MaxConcurrentStreams: 1000}, 100000},
-		"tiny windows":  {Config{StreamWindow: 500}, http2.Server{MaxConcurrentStreams: 1000, MaxUploadBufferPerStream: 1000}, 20000},
-		"small buffers": {Config{MaxBuffered: 2000, MaxFrameSize: 1 << 17}, http2.Server{MaxConcurrentStreams: 1000, MaxReadFrameSize: 1 << 18}, 100000},
+		"usual":         {Config{}, http.HTTP2Config{MaxConcurrentStreams: 1000}, 100000},
+		"tiny windows":  {Config{StreamWindow: 500}, http.HTTP2Config{MaxConcurrentStreams: 1000, MaxReceiveBufferPerStream: 1000}, 20000},
+		"small buffers": {Config{MaxBuffered: 2000, MaxFrameSize: 1 << 17}, http.HTTP2Config{MaxConcurrentStreams: 1000, MaxReadFrameSize: 1 << 18}, 100000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			base := startRelay(t, &tc.srv, &tc.cfg)
+			base := startRelay(t, tc.srv, &tc.cfg)
 			var wg sync.WaitGroup
 			for i := range 4 {
 				hc := otherClient()
@@ -415,7 +407,7 @@ func exchange(t *testing.T, hc *http.Client, base string, kind, size, round int)
 // A reader that does not read holds back its own stream alone: others pass, and
 // what is kept for it is bounded by the windows.
 func TestSlowReaderHoldsBackItself(t *testing.T) {
-	base := startRelay(t, &http2.Server{}, &Config{})
+	base := startRelay(t, http.HTTP2Config{}, &Config{})
 	hc := otherClient()
 	defer hc.CloseIdleConnections()
 	resp, err := hc.Get(base + "/size/50000000")

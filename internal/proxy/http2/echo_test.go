@@ -15,19 +15,14 @@ import (
 
 // echo answers each request with its own body, or with a fixed one where the
 // request has none.
-type echo struct {
-	s      *Stream
-	mu     sync.Mutex
-	owed   int // queued on the answer, and not given back yet
-	closed chan error
-}
+type echo struct{}
 
 func field(name, value string) http1.Header {
 	return http1.Header{Name: []byte(name), Value: []byte(value)}
 }
 
 func startEcho(s *Stream, _ *Head, end bool) Sink {
-	e := &echo{s: s}
+	e := &echo{}
 	if end {
 		body := "hello"
 		s.SendHead([]http1.Header{field(":status", "200"), field("content-length", strconv.Itoa(len(body)))}, false)

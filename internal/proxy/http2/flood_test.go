@@ -2,6 +2,7 @@ package http2
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -187,7 +188,7 @@ func TestHonestResetsAreNoFlood(t *testing.T) {
 		p.settle()
 		for i := range 100 {
 			p.headers(uint32(2*i+1), true, p.get())
-			time.Sleep(resetAge)
+			pass(resetAge)
 			p.send(func(fr *http2.Framer) { _ = fr.WriteRSTStream(uint32(2*i+1), http2.ErrCodeCancel) })
 		}
 		if f, ok := p.find(http2.FrameGoAway); ok {
@@ -237,7 +238,7 @@ func TestUnreadAnswersToFrames(t *testing.T) {
 		if n < 900 {
 			t.Errorf("cut off after %d", n)
 		}
-		time.Sleep(2 * lingerTime)
+		pass(2 * lingerTime)
 	})
 }
 
@@ -252,7 +253,7 @@ func (c *Conn) outBytes() int {
 func TestUnreadResponses(t *testing.T) {
 	big := field("x-big", string(bytes.Repeat([]byte("v"), 10000)))
 	ls := &logs{on: func(s *Stream, _ *Head, _ bool) {
-		s.SendHead(append(benchAnswer[:len(benchAnswer):len(benchAnswer)], big), true)
+		s.SendHead(append(slices.Clip(benchAnswer), big), true)
 	}}
 	withServer(t, Config{}, ls.accept, func(p *peer) {
 		p.settle()
@@ -265,7 +266,7 @@ func TestUnreadResponses(t *testing.T) {
 		if n := p.c.outBytes(); n > 1<<20 || n < 512<<10 {
 			t.Errorf("%d bytes wait", n)
 		}
-		time.Sleep(p.c.cfg.StallTimeout + time.Second)
+		pass(p.c.cfg.StallTimeout + time.Second)
 		synctest.Wait()
 		select {
 		case <-p.end:

@@ -206,7 +206,7 @@ func (m *model) rst(id uint32) {
 	}
 }
 
-func (m *model) windowUpdate(id uint32, n uint32) {
+func (m *model) windowUpdate(id, n uint32) {
 	s := m.at(id)
 	switch {
 	case id == 0 && n == 0:

@@ -187,6 +187,9 @@ func decodeAll(t *testing.T, d *hpack.Decoder, b []byte) (out []string) {
 	return out
 }
 
+// pass lets time pass in a bubble.
+func pass(d time.Duration) { <-time.After(d) }
+
 // pause stops reading until the returned func is called.
 func (p *peer) pause() (resume func()) {
 	ch := make(chan struct{})
@@ -255,10 +258,9 @@ func (p *peer) all() []seen {
 
 // find gives the last frame of a type.
 func (p *peer) find(t http2.FrameType) (seen, bool) {
-	fs := p.all()
-	for i := len(fs) - 1; i >= 0; i-- {
-		if fs[i].t == t {
-			return fs[i], true
+	for _, f := range slices.Backward(p.all()) {
+		if f.t == t {
+			return f, true
 		}
 	}
 	return seen{}, false

@@ -2,6 +2,7 @@ package http2
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -238,8 +239,7 @@ func TestSmallWindowBeforeAcknowledgement(t *testing.T) {
 // Reset within an event, and RST_STREAM of a server that has answered: it comes
 // after the answer, however long that waits.
 func TestReset(t *testing.T) {
-	var ls *logs
-	ls = &logs{on: func(s *Stream, _ *Head, _ bool) {
+	ls := &logs{on: func(s *Stream, _ *Head, _ bool) {
 		if s.ID() == 1 {
 			s.Reset(http2.ErrCodeCancel)
 		}
@@ -355,7 +355,7 @@ func TestServerShutdown(t *testing.T) {
 		}
 		p.c.Flush()
 		synctest.Wait()
-		time.Sleep(2 * lingerTime)
+		pass(2 * lingerTime)
 		<-p.end
 		if p.c.Err() != nil || !p.dead {
 			t.Error(p.c.Err())
@@ -370,7 +370,7 @@ func TestServerShutdownWithoutPing(t *testing.T) {
 	withServer(t, Config{}, (&logs{}).accept, func(p *peer) {
 		p.settle()
 		p.c.Shutdown()
-		time.Sleep(drainTime + 200*time.Millisecond)
+		pass(drainTime + 200*time.Millisecond)
 		if f, _ := p.find(http2.FrameGoAway); f.last != 0 {
 			t.Errorf("%v", f)
 		}
@@ -398,11 +398,11 @@ func TestTimes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withServer(t, tc.cfg, (&logs{}).accept, func(p *peer) {
 				tc.do(p)
-				time.Sleep(tc.after - 500*time.Millisecond)
+				pass(tc.after - 500*time.Millisecond)
 				if f, ok := p.find(http2.FrameGoAway); ok {
 					t.Errorf("too early: %v", f)
 				}
-				time.Sleep(time.Second)
+				pass(time.Second)
 				p.wantGoAway(tc.code)
 			})
 		})
@@ -410,7 +410,7 @@ func TestTimes(t *testing.T) {
 	withServer(t, Config{KeepAlive: time.Second, KeepAliveTimeout: time.Second}, (&logs{}).accept, func(p *peer) {
 		p.settle()
 		for range 50 {
-			time.Sleep(500 * time.Millisecond)
+			pass(500 * time.Millisecond)
 			if f, ok := p.find(http2.FramePing); ok && !f.f.Has(http2.FlagPingAck) {
 				p.send(func(fr *http2.Framer) { _ = fr.WritePing(true, payloadAlive) })
 			}
@@ -556,7 +556,7 @@ func TestRoom(t *testing.T) {
 			}
 			ss = append(ss, s)
 		}
-		if _, err := p.c.Open(getFields, true, &logSink{}); err != ErrFull {
+		if _, err := p.c.Open(getFields, true, &logSink{}); !errors.Is(err, ErrFull) {
 			t.Error(err)
 		}
 		p.c.Flush()
@@ -728,7 +728,7 @@ func TestCloseWhileReaderWaits(t *testing.T) {
 		}()
 		synctest.Wait()
 		p.c.Close(http2.ErrCodeNo, "")
-		time.Sleep(2 * lingerTime)
+		pass(2 * lingerTime)
 		select {
 		case <-p.end:
 		default:

@@ -1,7 +1,9 @@
 package http2
 
 import (
+	"errors"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,13 +52,9 @@ func (c *Conn) FlushAfter(o *Conn) {
 		o.Flush()
 		return
 	}
-	for _, p := range c.after {
-		if p == o {
-			c.mu.Unlock()
-			return
-		}
+	if !slices.Contains(c.after, o) {
+		c.after = append(c.after, o)
 	}
-	c.after = append(c.after, o)
 	c.mu.Unlock()
 }
 
@@ -139,7 +137,7 @@ type tryState struct {
 // write is one attempt. It never asks to wait.
 func (t *tryState) write(fd uintptr) bool {
 	t.n, t.err = unix.Write(int(fd), t.b)
-	for t.err == unix.EINTR {
+	for errors.Is(t.err, unix.EINTR) {
 		t.n, t.err = unix.Write(int(fd), t.b)
 	}
 	return true
@@ -151,7 +149,7 @@ func (c *Conn) tryWrite(b []byte) (n int, err error) {
 	t.b, t.n, t.err = b, 0, nil
 	err = c.raw.Write(t.fn)
 	t.b = nil
-	if err == nil && t.err != unix.EAGAIN {
+	if err == nil && t.err != nil && !errors.Is(t.err, unix.EAGAIN) {
 		err = t.err
 	}
 	n = max(t.n, 0)
