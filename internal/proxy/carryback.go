@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"runtime"
 	"sync"
 
 	"github.com/reclosermesh/recloser/internal/proxy/bridge"
@@ -40,7 +39,6 @@ func (k *carrier) receive() telemetry.Reason {
 	x.settle(x.verdict())
 	k.st.handedOver()
 	k.st.mu.Unlock()
-	runtime.Gosched() // others that have answers put them into the same write
 	k.st.conn.h2.Flush()
 	return telemetry.ViaUpstream
 }
