@@ -101,17 +101,17 @@ func TestWeightsLowerTheShare(t *testing.T) {
 func TestLoadFormula(t *testing.T) {
 	var l Load
 	l.Init(0)
-	if got := l.RTT(); got != DefaultRTT {
+	if got := l.RTT(0); got != DefaultRTT {
 		t.Errorf("before any answer: %v, want %v", got, DefaultRTT)
 	}
 	l.Observe(0, 100*time.Millisecond)
-	if got := l.RTT(); got != 100*time.Millisecond {
+	if got := l.RTT(0); got != 100*time.Millisecond {
 		t.Errorf("after a peak: %v, want 100ms at once", got)
 	}
 	// One decay time later a sample of 0 leaves 1/e of the peak.
 	l.Observe(DefaultDecay, 0)
 	want := float64(100*time.Millisecond) / math.E
-	if got := float64(l.RTT()); math.Abs(got-want) > want/1000 {
+	if got := float64(l.RTT(DefaultDecay)); math.Abs(got-want) > want/1000 {
 		t.Errorf("after one decay time: %v, want %v", time.Duration(got), time.Duration(want))
 	}
 	l.Begin()

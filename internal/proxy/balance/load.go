@@ -75,15 +75,15 @@ func (l *Load) Observe(now, rtt time.Duration) {
 // the requests in flight with the new one counted. The fading lets an endpoint
 // that was once slow be tried again.
 func (l *Load) Cost(now time.Duration) float64 {
-	average, stamp := unpack(l.rtt.Load())
-	average = average*decay(stampOf(now)-stamp) + float64(noise)
-	return average * float64(l.pending.Load()+1)
+	return (l.faded(now) + float64(noise)) * float64(l.pending.Load()+1)
 }
 
-// RTT is the average round trip as it was learned, without fading.
-func (l *Load) RTT() time.Duration {
-	average, _ := unpack(l.rtt.Load())
-	return time.Duration(average)
+// RTT is the average round trip, faded as it is in Cost.
+func (l *Load) RTT(now time.Duration) time.Duration { return time.Duration(l.faded(now)) }
+
+func (l *Load) faded(now time.Duration) float64 {
+	average, stamp := unpack(l.rtt.Load())
+	return average * decay(stampOf(now)-stamp)
 }
 
 func stampOf(now time.Duration) uint32 { return uint32(uint64(now) >> stampShift) }

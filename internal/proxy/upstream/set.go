@@ -263,16 +263,17 @@ func (c *Cluster) note(ev breaker.Event) {
 	}
 	e.metrics.Transition(metricState(ev.From), metricState(ev.To), ev.Reason.String())
 	if ev.To == breaker.Closed {
-		e.load.Forget(ev.At, c.fastest(e))
+		e.load.Forget(ev.At, c.fastest(e, ev.At))
 	}
 }
 
-// fastest is the shortest average of the endpoints in use but one.
-func (c *Cluster) fastest(but *Endpoint) time.Duration {
+// fastest is the shortest average of the endpoints in use but one, at now: those
+// that were idle meanwhile have faded, and so must what is compared with them.
+func (c *Cluster) fastest(but *Endpoint, now time.Duration) time.Duration {
 	best := balance.DefaultRTT
 	for _, e := range c.ready.Load().endpoints {
 		if e != but {
-			best = min(best, e.load.RTT())
+			best = min(best, e.load.RTT(now))
 		}
 	}
 	return best
