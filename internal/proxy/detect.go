@@ -55,8 +55,14 @@ func (s *Server) serveConn(down *listener.Conn) {
 // agreed is what is spoken as far as that is known without a byte; More: it is
 // not.
 func (o *opening) agreed() detect.Kind {
-	if o.srv.cfg.Protocol == ProtocolTCP {
+	switch o.srv.cfg.Protocol {
+	case ProtocolTCP:
 		return detect.Opaque
+	case ProtocolHTTP1:
+		return detect.HTTP1
+	case ProtocolHTTP2:
+		return detect.HTTP2 // as below
+	case ProtocolHTTP, ProtocolDetect:
 	}
 	switch o.down.Protocol() {
 	case "":

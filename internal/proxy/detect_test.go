@@ -181,6 +181,37 @@ func TestAgreedProtocolDecides(t *testing.T) {
 	}
 }
 
+func TestListenersOfOneVersion(t *testing.T) {
+	up := startUpstream(t, answering(okAnswer("hello")))
+	for _, tt := range []struct {
+		protocol Protocol
+		send     string
+		want     string // begin of the answer
+	}{
+		{ProtocolHTTP1, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "HTTP/1.1 200"},
+		{ProtocolHTTP1, detect.Preface, "HTTP/1.1 400"},
+		{ProtocolHTTP2, detect.Preface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00"},
+		{ProtocolHTTP, detect.Preface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00", "\x00\x00"},
+	} {
+		r := newRig(t, []string{up.addr}, func(s *ServerConfig, _ *upstream.Config) {
+			s.Protocol = tt.protocol
+			quickly(s)
+		})
+		c := dial(t, r.addr)
+		c.send(tt.send)
+		if got, err := c.br.Peek(len(tt.want)); string(got) != tt.want {
+			t.Errorf("protocol %d, %q sent: %q, %v; want %q", tt.protocol, tt.send, got, err, tt.want)
+		}
+		r.drain()
+	}
+	r := newRig(t, []string{up.addr}, func(s *ServerConfig, _ *upstream.Config) { s.Protocol = ProtocolHTTP2 })
+	c := dial(t, r.addr)
+	c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if got := c.rest(); strings.Contains(got, "HTTP/1.1") || up.heads.Load() != 1 {
+		t.Errorf("HTTP/1.1 on a listener of HTTP/2: %q", got)
+	}
+}
+
 func TestOverloadIsNotToldAsHTTPWhereThatIsNotSpoken(t *testing.T) {
 	up := startUpstream(t, func(p *peer, _ int) { p.send("x"); p.rest() })
 	for _, tt := range []struct {

@@ -90,6 +90,11 @@ const (
 	ProtocolDetect
 	// ProtocolTCP is unread bytes.
 	ProtocolTCP
+	// ProtocolHTTP1 is HTTP/1.x alone.
+	ProtocolHTTP1
+	// ProtocolHTTP2 is HTTP/2 alone: a connection that does not begin with its
+	// preface is closed.
+	ProtocolHTTP2
 )
 
 // ServerConfig is what a Server is made from.
@@ -210,7 +215,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // refusal is what a connection beyond the bound is told: nothing that is HTTP
 // where that may not be understood.
 func (s *Server) refusal() []byte {
-	if s.cfg.Protocol == ProtocolTCP || s.cfg.TCP != nil || s.cfg.Wrap != nil {
+	if s.cfg.Protocol == ProtocolTCP || s.cfg.Protocol == ProtocolHTTP2 || s.cfg.TCP != nil || s.cfg.Wrap != nil {
 		return nil
 	}
 	return overloaded()

@@ -243,6 +243,10 @@ func (s *serving) serverConfig(l *snapshot.Listener) ServerConfig {
 		cfg.Protocol = ProtocolDetect
 	case snapshot.TCP:
 		cfg.Protocol = ProtocolTCP
+	case snapshot.HTTP1:
+		cfg.Protocol = ProtocolHTTP1
+	case snapshot.HTTP2:
+		cfg.Protocol = ProtocolHTTP2
 	}
 	if l.Bytes != nil {
 		cfg.TCP = l.Bytes.Action

@@ -8,13 +8,20 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // backlogGrace is how long a draining listener goes on accepting what the
 // kernel already holds for it: closing at once would reset callers whose
 // connection is established and waits to be accepted.
 const backlogGrace = 20 * time.Millisecond
+
+// backlogMost bounds the graces that follow one another while the kernel has
+// more: on a busy machine the first may pass before anything was accepted.
+const backlogMost = 20
 
 // DefaultWrapTimeout is for Config.WrapTimeout.
 const DefaultWrapTimeout = 10 * time.Second
@@ -89,12 +96,16 @@ func (l *Listener) Serve(ctx context.Context, handle func(*Conn)) error {
 
 func (l *Listener) accept(handle func(*Conn)) error {
 	defer l.ln.Close()
+	graces := 1
 	for delay := time.Duration(0); ; {
 		c, err := l.ln.Accept()
 		switch {
 		case err == nil:
 			delay = 0
 			l.start(c, handle)
+		case l.closed.Load() && errors.Is(err, os.ErrDeadlineExceeded) && graces < backlogMost && l.queued():
+			graces++
+			_ = l.deadline(backlogGrace)
 		case l.closed.Load() && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)):
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -159,10 +170,33 @@ func (l *Listener) Close() {
 		grace := time.AfterFunc(l.cfg.WrapGrace, l.endWraps)
 		context.AfterFunc(l.wraps, func() { grace.Stop() })
 	}
-	if d, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok {
-		if d.SetDeadline(time.Now().Add(backlogGrace)) == nil {
-			return
-		}
+	if l.deadline(backlogGrace) != nil {
+		_ = l.ln.Close()
 	}
-	_ = l.ln.Close()
+}
+
+// deadline ends accepting after d.
+func (l *Listener) deadline(d time.Duration) error {
+	if ln, ok := l.ln.(interface{ SetDeadline(time.Time) error }); ok {
+		return ln.SetDeadline(time.Now().Add(d))
+	}
+	return errors.ErrUnsupported
+}
+
+// queued tells, without waiting, whether the kernel has a connection to be
+// accepted.
+func (l *Listener) queued() bool {
+	ln, ok := l.ln.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := ln.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := 0
+	err = raw.Control(func(fd uintptr) {
+		n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) //nolint:gosec // a descriptor is small
+	})
+	return err == nil && n > 0
 }

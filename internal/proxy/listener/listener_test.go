@@ -143,6 +143,31 @@ func TestCloseServesWhatIsQueued(t *testing.T) {
 	}
 }
 
+// A grace that has passed before anything was accepted is not the last.
+func TestCloseServesWhatIsQueuedThoughLate(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	l := New(ln, Config{Logger: slog.New(slog.DiscardHandler)})
+	l.Close()
+	if err := l.deadline(-time.Second); err != nil { // the machine was busy
+		t.Fatal(err)
+	}
+	if err := l.Serve(context.Background(), func(c *Conn) { _, _ = c.Write([]byte("hi")) }); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if said, err := io.ReadAll(c); string(said) != "hi" {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
 func TestWaitClosed(t *testing.T) {
 	results := make(chan bool, 1)
 	_, dial := serve(t, Config{}, func(c *Conn) { results <- c.WaitClosed() })

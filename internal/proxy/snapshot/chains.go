@@ -28,6 +28,9 @@ const (
 	Detect
 	// TCP: one filter chain, with a TcpProxy.
 	TCP
+	// HTTP1 and HTTP2 are HTTP whose manager has that codec_type.
+	HTTP1
+	HTTP2
 )
 
 // NoTimeout stands for a timeout of zero, which Envoy takes for none.
@@ -117,6 +120,7 @@ func (c *chainReader) chain(at string, chain *listenerv3.FilterChain) {
 	case isHTTP:
 		if c.one(at, &c.http, "HttpConnectionManager") && c.decode(at, config.UnmarshalTo(hcm)) {
 			c.connectionManager(c.spec, hcm)
+			c.codec(hcm.GetCodecType())
 		}
 	case config.MessageIs(tcp):
 		if c.one(at, &c.tcp, "TcpProxy") && c.decode(at, config.UnmarshalTo(tcp)) {
@@ -138,6 +142,21 @@ func (c *chainReader) one(at string, before *string, kind string) bool {
 		c.add("%s: is a second chain beside %s, which needs an http_inspector in listener_filters", at, other)
 	}
 	return true
+}
+
+// codec reads which versions of HTTP are taken.
+func (c *chainReader) codec(kind hcmv3.HttpConnectionManager_CodecType) {
+	switch {
+	case kind == hcmv3.HttpConnectionManager_AUTO:
+	case c.looks:
+		c.add("http_connection_manager.codec_type %s: only AUTO is supported beside an http_inspector", kind)
+	case kind == hcmv3.HttpConnectionManager_HTTP1:
+		c.spec.protocol = HTTP1
+	case kind == hcmv3.HttpConnectionManager_HTTP2:
+		c.spec.protocol = HTTP2
+	default:
+		c.add("http_connection_manager.codec_type %s: AUTO, HTTP1 and HTTP2 are supported", kind)
+	}
 }
 
 func (c *chainReader) decode(at string, err error) bool {

@@ -10,6 +10,7 @@ import (
 	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	originaldstv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/original_dst/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -76,6 +77,11 @@ func TestChainsThatAreServed(t *testing.T) {
 	patient.ListenerFiltersTimeout = durationpb.New(0)
 	usual := detected("http", "bytes")
 	usual.ListenerFiltersTimeout = nil
+	codec := func(kind hcmv3.HttpConnectionManager_CodecType) *listenerv3.Listener {
+		return listenerOf("inbound", "127.0.0.1", 1, &hcmv3.HttpConnectionManager{
+			CodecType: kind, RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: "a"}},
+		})
+	}
 	for _, tt := range []struct {
 		name     string
 		l        *listenerv3.Listener
@@ -85,6 +91,8 @@ func TestChainsThatAreServed(t *testing.T) {
 		timeouts Timeouts
 	}{
 		{"a manager", inbound(8080, "http"), HTTP, "", false, Timeouts{}},
+		{"HTTP/1", codec(hcmv3.HttpConnectionManager_HTTP1), HTTP1, "", false, Timeouts{}},
+		{"HTTP/2", codec(hcmv3.HttpConnectionManager_HTTP2), HTTP2, "", false, Timeouts{}},
 		{"a manager by name, looked at", looking(outbound()), Detect, "", false, Timeouts{Detect: 2 * time.Second}},
 		{"detected", detected("http", "bytes"), Detect, "bytes", false, Timeouts{Detect: 2 * time.Second}},
 		{"detected, no default chain", inChains, Detect, "bytes", false, Timeouts{Detect: 2 * time.Second}},
@@ -116,10 +124,17 @@ func TestChainsThatAreNot(t *testing.T) {
 		edit(l)
 		return l
 	}
+	codec := func(kind hcmv3.HttpConnectionManager_CodecType) *listenerv3.Listener {
+		return listenerOf("inbound", "127.0.0.1", 1, &hcmv3.HttpConnectionManager{
+			CodecType: kind, RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{RouteConfigName: "a"}},
+		})
+	}
 	for _, tt := range []struct {
 		l    *listenerv3.Listener
 		want []string
 	}{
+		{codec(hcmv3.HttpConnectionManager_HTTP3), []string{"codec_type HTTP3: AUTO, HTTP1 and HTTP2 are supported"}},
+		{looking(codec(hcmv3.HttpConnectionManager_HTTP2)), []string{"codec_type HTTP2: only AUTO is supported beside an http_inspector"}},
 		{with(inbound(1, "c"), func(l *listenerv3.Listener) { l.FilterChains = nil }), []string{"filter_chains: 0 of them"}},
 		{with(inbound(1, "c"), func(l *listenerv3.Listener) { l.FilterChains[0].Filters = nil }), []string{"filter_chains[0].filters: 0 of them"}},
 		{
