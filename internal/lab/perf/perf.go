@@ -69,6 +69,7 @@ type bench struct {
 	pin      pinning
 	programs map[string]string // by name as in subject.program: where it is
 	missing  map[string]string // likewise: what is to be said of it
+	unable   []string          // what is to be said of peers that are here and did not start
 }
 
 func (b *bench) run(ctx context.Context) (*Report, error) {
@@ -79,7 +80,6 @@ func (b *bench) run(ctx context.Context) (*Report, error) {
 		Seconds:  b.config.Duration.Seconds(),
 		Pinned:   b.pin.enabled(),
 		Versions: b.versions(ctx),
-		Missing:  slices.Sorted(maps.Values(b.missing)),
 	}
 	for _, t := range b.traffics {
 		names := b.subjectsOf(t)
@@ -92,6 +92,7 @@ func (b *bench) run(ctx context.Context) (*Report, error) {
 		}
 		rep.Traffic = append(rep.Traffic, s)
 	}
+	rep.Missing = append(slices.Sorted(maps.Values(b.missing)), b.unable...)
 	rep.summarize()
 	return rep, nil
 }
@@ -103,6 +104,9 @@ func (b *bench) measure(ctx context.Context, t *traffic, names []string) (*Secti
 		return nil, err
 	}
 	defer up.stop()
+	if names, err = b.able(ctx, t, up, names); err != nil {
+		return nil, err
+	}
 	s := &Section{Name: t.name, Title: t.title, Unit: t.unit, Load: t.loadOf(&b.config), Paced: t.paced()}
 	s.IdleOf, s.Idle = t.idleOf(&b.config)
 	for _, name := range names {
@@ -114,6 +118,25 @@ func (b *bench) measure(ctx context.Context, t *traffic, names []string) (*Secti
 	}
 	s.Direct, err = b.measureRounds(ctx, t, up, s.Results)
 	return s, err
+}
+
+// able returns those of names that answer. A peer that does not, because it was
+// built without what t needs for instance, is noted and no error.
+func (b *bench) able(ctx context.Context, t *traffic, up *upstream, names []string) (able []string, err error) {
+	for _, name := range names {
+		p, err := b.startSubject(ctx, t, name, up)
+		switch {
+		case err == nil:
+			p.stop()
+			able = append(able, name)
+		case ctx.Err() != nil || named(subjects, name).program == ours:
+			return nil, fmt.Errorf("%s: %w", name, err)
+		default:
+			b.config.Logger.Warn("not measured", "traffic", t.name, "subject", name, "error", err)
+			b.unable = append(b.unable, fmt.Sprintf("%s with %s: %s", name, t.name, first(err.Error())))
+		}
+	}
+	return able, nil
 }
 
 // measureRest starts a subject afresh and reads its memory before any request,

@@ -45,7 +45,7 @@ func (b *bench) findPrograms(ctx context.Context) error {
 	for _, t := range b.traffics {
 		for _, name := range b.subjectsOf(t) {
 			program := named(subjects, name).program
-			need(program, program != "recloser-proxy")
+			need(program, program != ours)
 			found = found || b.programs[program] != ""
 		}
 	}
@@ -60,7 +60,7 @@ func (b *bench) findPrograms(ctx context.Context) error {
 func (b *bench) find(ctx context.Context, program string) (string, error) {
 	where := program
 	switch program {
-	case "recloser-proxy":
+	case ours:
 		where = b.config.Proxy
 	case "reverseproxy":
 		where = b.config.ReverseProxy
@@ -111,7 +111,7 @@ func (b *bench) subjectsOf(t *traffic) []string {
 func (b *bench) versions(ctx context.Context) map[string]string {
 	versions := map[string]string{}
 	for program, flag := range map[string]string{
-		"nginx": "-v", "haproxy": "-v", "wrk": "-v", "recloser-proxy": "--version",
+		"nginx": "-v", "haproxy": "-v", "wrk": "-v", ours: "--version",
 		"h2load": "--version", "nghttpx": "--version", "envoy": "--version",
 	} {
 		path := b.programs[program]

@@ -22,7 +22,7 @@ type Report struct {
 	Pinned   bool              `json:"pinned"`
 	Versions map[string]string `json:"versions"`
 	// Missing has a line for each peer that was not measured because it is
-	// not installed.
+	// not installed, or did not start.
 	Missing []string   `json:"missing,omitempty"`
 	Traffic []*Section `json:"traffic"`
 }

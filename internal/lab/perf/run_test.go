@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -89,18 +90,48 @@ func testSubject(t *testing.T, b *bench, tr *traffic, name string, up *upstream)
 	held.Close()
 }
 
+// TestUnable has a peer that is installed and of no use.
+func TestUnable(t *testing.T) {
+	skipWithout(t, "nginx")
+	if testing.Short() {
+		t.Skip("starts programs")
+	}
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no such option >&2\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{config: Config{Proxy: program}.withDefaults(), dir: t.TempDir(), programs: map[string]string{"nghttpx": program, ours: program}}
+	b.programs["nginx"], _ = b.find(t.Context(), "nginx")
+	tr := chosen([]string{"h2-h1"})[0]
+	up, err := b.startUpstream(t.Context(), tr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer up.stop()
+	able, err := b.able(t.Context(), tr, up, []string{"nginx", "nghttpx"})
+	if err != nil || len(able) != 1 || able[0] != "nginx" {
+		t.Errorf("able %v, %v, want nginx", able, err)
+	}
+	if len(b.unable) != 1 || !strings.HasPrefix(b.unable[0], "nghttpx with h2-h1: ") || !strings.Contains(b.unable[0], "ended before it answered") {
+		t.Errorf("noted %q", b.unable)
+	}
+	if _, err := b.able(t.Context(), tr, up, []string{"recloser"}); err == nil || !strings.Contains(err.Error(), "no such option") {
+		t.Errorf("ours does not start: %v", err)
+	}
+}
+
 // TestRun measures nginx for real, with each client.
 func TestRun(t *testing.T) {
 	skipWithout(t, "wrk", "h2load", "nginx")
 	c := realPrograms(t)
 	c.Rounds, c.Duration, c.Connections, c.HTTP2Connections, c.HTTP2Streams = 1, time.Second, 2, 1, 2
 	c.IdleConnections, c.IdleStreams, c.Rate = 2, 100, 100
-	c.Subjects = []string{"nginx"}
+	c.Subjects, c.Protocols = []string{"nginx"}, []string{"h1", "h2-rate", "grpc"}
 	rep, err := Run(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rep.Versions["nginx"] == "" || len(rep.Traffic) != 5 { // nginx has no HTTP/2 upstreams but gRPC's
+	if rep.Versions["nginx"] == "" || len(rep.Traffic) != 4 {
 		t.Fatalf("report %+v has figures missing", rep)
 	}
 	for _, s := range rep.Traffic {

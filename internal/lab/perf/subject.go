@@ -22,6 +22,10 @@ const answer = "Recloser measures this very sentence, again.\n"
 // baseline is the subject that ratios are taken against.
 const baseline = "haproxy"
 
+// ours is the program that all this is for: without it there is nothing to
+// measure.
+const ours = "recloser-proxy"
+
 // A subject is one kind of proxy to measure: how it is configured and started.
 type subject struct {
 	name    string
@@ -58,7 +62,7 @@ var subjects = []subject{
 	{
 		name:    "recloser",
 		what:    "recloser-proxy, GOMAXPROCS=1; three routes, P2C, breaker, metrics",
-		program: "recloser-proxy",
+		program: ours,
 		args:    []string{"--resources", "{{.Config}}", "--outbound", "{{.Listen}}", "--admin", "{{.Admin}}", "--log-level", "warn"},
 		env:     []string{"GOMAXPROCS=1"},
 		config:  recloserConfig,
@@ -67,7 +71,7 @@ var subjects = []subject{
 	{
 		name:    "recloser-all",
 		what:    "the same with Go's default GOMAXPROCS, on all processors",
-		program: "recloser-proxy",
+		program: ours,
 		args:    []string{"--resources", "{{.Config}}", "--outbound", "{{.Listen}}", "--admin", "{{.Admin}}", "--log-level", "warn"},
 		config:  recloserConfig,
 		file:    "resources.yaml",
