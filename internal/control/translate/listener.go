@@ -11,6 +11,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
 )
@@ -130,11 +131,15 @@ func onDemandRoutes(listener, config string) *hcmv3.HttpConnectionManager {
 	}
 }
 
+// inlineRoutes are a listener's own. The clusters that they name come after the
+// listener: an Envoy would refuse it for that, unless it is told not to look.
 func inlineRoutes(name string, hosts ...*routev3.VirtualHost) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix: statPrefix(name),
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{
-			RouteConfig: &routev3.RouteConfiguration{Name: name, VirtualHosts: hosts},
+			RouteConfig: &routev3.RouteConfiguration{
+				Name: name, VirtualHosts: hosts, ValidateClusters: wrapperspb.Bool(false),
+			},
 		},
 	}
 }
