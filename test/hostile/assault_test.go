@@ -35,9 +35,11 @@ type assault struct {
 	rounds int // default 300,000
 	// deaf peers read only once they have sent everything.
 	deaf bool
-	// stay leaves the connection open, when the rounds are over, until the proxy
-	// closes it. Otherwise it is closed as soon as all is settled.
+	// settled ends the connection once the rounds are over and enough was
+	// heard; nil: only the proxy ends it.
 	settled func(o *outcome) bool
+	// polite peers begin as they should, with SETTINGS and acknowledgement.
+	polite bool
 }
 
 // noMore is what a round ends an assault with.
@@ -59,6 +61,11 @@ func (a *arena) strike(conns int, as assault) []outcome {
 				return
 			}
 			defer c.Close()
+			if as.polite {
+				if errs[i] = c.Settle(time.Now().Add(mesh.Patience)); errs[i] != nil {
+					return
+				}
+			}
 			outcomes[i] = as.run(c)
 		})
 	}
@@ -129,6 +136,11 @@ func (o *outcome) listenWith(c *peer.Conn, settled func(*outcome) bool, heard fu
 			o.goAway = true
 			if o.code == http2.ErrCodeNo {
 				o.code, o.debug = f.ErrCode, string(f.DebugData())
+			}
+		case *http2.SettingsFrame:
+			if !f.IsAck() {
+				// It is told by no more than the next read if this fails.
+				_ = c.Write(func(fr *http2.Framer) error { return fr.WriteSettingsAck() })
 			}
 		case *http2.RSTStreamFrame:
 			o.resets[f.StreamID] = f.ErrCode

@@ -3,7 +3,6 @@ package hostile
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -27,8 +26,8 @@ type upstream struct {
 	settled func(*outcome) bool
 }
 
-// newUpstream serves until the test ends. It acknowledges SETTINGS; all frames
-// go to handle, which ends the reading by an error.
+// newUpstream serves until the test ends. All frames go to handle, until it gives
+// an error.
 func newUpstream(t *testing.T, settings []http2.Setting, handle func(c *peer.Conn, f http2.Frame) error) *upstream {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,13 +65,10 @@ func (u *upstream) serve(nc net.Conn, settings []http2.Setting, handle func(*pee
 		return // a connection that was never used
 	}
 	o := outcome{resets: make(map[uint32]http2.ErrCode), statuses: make(map[uint32]string)}
-	handled := error(nil)
+	var ended error
 	o.listenWith(c, u.settled, func(f http2.Frame) {
-		if s, ok := f.(*http2.SettingsFrame); ok && !s.IsAck() {
-			handled = errors.Join(handled, c.Write(func(fr *http2.Framer) error { return fr.WriteSettingsAck() }))
-		}
-		if handled == nil {
-			handled = handle(c, f)
+		if ended == nil {
+			ended = handle(c, f)
 		}
 	})
 	u.outcomes <- o

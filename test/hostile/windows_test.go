@@ -121,25 +121,3 @@ func TestTinyWindows(t *testing.T) {
 	})
 	mesh.Until(t, "the origin to be left in peace", a.idle)
 }
-
-// TestHalfBegun stops in the middle of what begins a connection or a request.
-// Each is ended in the time that a head may take.
-func TestHalfBegun(t *testing.T) {
-	a := newArena(t, mesh.HTTP1, "", "--head-timeout", "1s")
-	a.withstand(16*MiB, func() {
-		outcomes := a.strike(20, assault{rounds: 1, round: func(c *peer.Conn, _ int) error {
-			block, err := c.Encode(peer.Request("GET", "/")...)
-			if err != nil {
-				return err
-			}
-			return c.Write(func(fr *http2.Framer) error {
-				return fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:4]})
-			})
-		}})
-		for i, o := range outcomes {
-			if !o.closed {
-				t.Errorf("connection %d: a header block that is not gone on with leaves it open", i)
-			}
-		}
-	})
-}

@@ -107,6 +107,19 @@ func Request(method, path string, more ...string) []string {
 	return append([]string{":method", method, ":scheme", "http", ":authority", "peer.test", ":path", path}, more...)
 }
 
+// Settle reads until the other side's SETTINGS have come, and acknowledges them.
+func (c *Conn) Settle(deadline time.Time) error {
+	for {
+		f, err := c.Read(deadline)
+		if err != nil {
+			return fmt.Errorf("waiting for SETTINGS: %w", err)
+		}
+		if s, ok := f.(*http2.SettingsFrame); ok && !s.IsAck() {
+			return c.Write(func(fr *http2.Framer) error { return fr.WriteSettingsAck() })
+		}
+	}
+}
+
 // Read reads a frame, and waits until the deadline for it.
 func (c *Conn) Read(deadline time.Time) (http2.Frame, error) {
 	if err := c.SetReadDeadline(deadline); err != nil {
