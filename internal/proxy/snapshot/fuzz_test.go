@@ -5,9 +5,11 @@ import (
 	"testing"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
@@ -37,6 +39,16 @@ func FuzzResources(f *testing.F) {
 	outlier := static("c", "10.0.0.1")
 	outlier.OutlierDetection = &clusterv3.OutlierDetection{}
 	seed(3, outlier)
+	secure := static("c", "10.0.0.1")
+	secure.TransportSocket = &corev3.TransportSocket{ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: pack(&tlsv3.UpstreamTlsContext{
+		Sni: "a", CommonTlsContext: &tlsv3.CommonTlsContext{
+			TlsParams: &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
+				SystemRootCerts: &tlsv3.CertificateValidationContext_SystemRootCerts{},
+			}},
+		},
+	})}}
+	seed(3, secure)
 	seed(4, assignment("c", "10.0.0.1", "::1"))
 	request := new(http1.Request)
 	if _, err := request.Parse([]byte("GET /a?b=c HTTP/1.1\r\nHost: a\r\nX-A: b\r\n\r\n"), nil); err != nil {

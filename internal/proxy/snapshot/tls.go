@@ -11,6 +11,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -39,6 +40,7 @@ func (p *problems) clusterTransport(spec *clusterSpec, c *clusterv3.Cluster) {
 		return
 	}
 	p.only("transport_socket.", m, "common_tls_context", "sni", "max_session_keys")
+	p.namesByRequest(c)
 	cfg := &transport.ClientConfig{
 		Settings:   p.commonTLS("transport_socket.common_tls_context.", m.GetCommonTlsContext()),
 		ServerName: m.GetSni(),
@@ -57,6 +59,21 @@ func (p *problems) clusterTransport(spec *clusterSpec, c *clusterv3.Cluster) {
 	cfg.Owner = fmt.Sprintf("cluster %q", spec.cfg.Name)
 	spec.tls = cfg
 	spec.cfg.Transport = identity(c.GetTransportSocket())
+}
+
+// namesByRequest refuses what would send, and verify, the name that each request
+// asks for: a connection here has one name for all requests, and with nothing
+// said of it any certificate of the trusted authorities would do.
+func (p *problems) namesByRequest(c *clusterv3.Cluster) {
+	options := new(upstreamhttpv3.HttpProtocolOptions)
+	body := c.GetTypedExtensionProtocolOptions()[httpOptions]
+	if body == nil || body.UnmarshalTo(options) != nil { // the latter is told by protocolOptions
+		return
+	}
+	if o := options.GetUpstreamHttpProtocolOptions(); o != nil {
+		p.unsupported("typed_extension_protocol_options: upstream_http_protocol_options.", o,
+			"auto_sni", "auto_san_validation", "override_auto_sni_header")
+	}
 }
 
 // listenerTransport reads how a listener's callers are spoken to. All filter

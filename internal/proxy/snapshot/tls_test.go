@@ -11,10 +11,12 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/reclosermesh/recloser/internal/proxy/transport"
 	"github.com/reclosermesh/recloser/internal/proxy/transport/tlstest"
@@ -141,6 +143,19 @@ func TestClusterTLSRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
 		}
+	}
+	auto := tlsCluster(t, with(`"alpnProtocols": ["h2"]`))
+	auto.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: pack(read(t, new(upstreamhttpv3.HttpProtocolOptions), `{
+		"upstreamHttpProtocolOptions": {"autoSni": true, "autoSanValidation": true}, "explicitHttpConfig": {"httpProtocolOptions": {}}}`))}
+	_, err := compileCluster(xds.Resource{Name: "c", Message: auto})
+	for _, field := range []string{"auto_sni", "auto_san_validation"} {
+		if want := "upstream_http_protocol_options." + field + ": is not supported"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	auto.TransportSocket = nil
+	if _, err := compileCluster(xds.Resource{Name: "c", Message: auto}); err != nil {
+		t.Errorf("without TLS there is nothing to name: %v", err)
 	}
 	// A field that this version of Envoy's API does not have.
 	m := read(t, new(tlsv3.UpstreamTlsContext), with(`"alpnProtocols": ["h2"]`))
