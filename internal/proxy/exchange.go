@@ -250,6 +250,9 @@ func (x *exchange) settle(r breaker.Result) {
 	} else {
 		x.endpoint.Abandon()
 	}
+	if r.Cause == breaker.RequestTimeout {
+		x.endpoint.TimedOut(now, x.asked)
+	}
 }
 
 // settleStream gives the verdict on an answer that streams for a while: that
