@@ -70,12 +70,9 @@ func TestGRPCEndToEnd(t *testing.T) {
 	m.awaitSuccess("good", 1)
 
 	// slow-cooker is told of the service too, and has not called it.
-	m.get("/api/v1/breakers?service=words", func(body io.Reader) {
-		text := string(must(io.ReadAll(body)))
-		if !strings.Contains(text, "gateway") || strings.Contains(text, "slow-cooker") {
-			t.Errorf("who follows the service:\n%s", text)
-		}
-	})
+	if text := m.awaitText("/api/v1/breakers?service=words", "gateway"); strings.Contains(text, "slow-cooker") {
+		t.Errorf("who follows the service:\n%s", text)
+	}
 
 	m.write(manifest)
 	for name, call := range ways {
@@ -90,11 +87,7 @@ func TestGRPCEndToEnd(t *testing.T) {
 			return inARow == 50
 		})
 	}
-	var events strings.Builder
-	m.get("/api/v1/events", func(body io.Reader) { _, _ = io.Copy(&events, body) })
-	if !strings.Contains(events.String(), `"grpc_status":2`) {
-		t.Errorf("no event tells the status of the calls before it:\n%s", &events)
-	}
+	m.awaitText("/api/v1/events", `"grpc_status":2`) // of the calls before a breaker opened
 }
 
 // until repeats a call until it ends as wanted.
@@ -133,6 +126,20 @@ func (m *wholeMesh) get(path string, read func(io.Reader)) {
 	}
 	defer resp.Body.Close()
 	read(resp.Body)
+}
+
+// awaitText waits until an answer of the HTTP API has a text in it: proxies
+// report within a second or so.
+func (m *wholeMesh) awaitText(path, want string) (text string) {
+	m.t.Helper()
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); {
+		m.get(path, func(body io.Reader) { text = string(must(io.ReadAll(body))) })
+		if strings.Contains(text, want) || !sleep(m.t.Context(), eagerPeriod) {
+			return text
+		}
+	}
+	m.t.Errorf("%s: %q does not come:\n%s\n%s", path, want, text, m.log)
+	return text
 }
 
 // row is the row of a resource in the table.
