@@ -29,23 +29,26 @@ var cases = []string{
 // TestInterop has the direct way first: what fails there is not the proxy's.
 func TestInterop(t *testing.T) {
 	client, server := mesh.Tool(t, "google.golang.org/grpc/interop/client"), mesh.Tool(t, "google.golang.org/grpc/interop/server")
+	certificate := mesh.NewCertificate(t, mesh.TLSName)
 	for _, way := range []struct {
 		name     string
 		proxies  int
 		failures int // in a row, that open a breaker
 		streams  int // on one connection to the upstream
+		listener mesh.Listener
 	}{
 		{name: "direct"},
 		{name: "one proxy", proxies: 1},
 		{name: "outbound and inbound", proxies: 2},
 		{name: "breaker", proxies: 2, failures: 7},
+		{name: "TLS between", proxies: 2, listener: mesh.Listener{TLS: &certificate}},
 		{name: "one stream a connection", proxies: 1, streams: 1},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			chain := mesh.StartChain(t, way.proxies, mesh.HTTP2, mesh.Cluster{
 				Name: "interop", Endpoints: []string{startServer(t, server)}, Protocol: mesh.HTTP2,
 				Failures: way.failures, Streams: way.streams,
-			}, mesh.Listener{})
+			}, way.listener)
 			for _, name := range cases {
 				t.Run(name, func(t *testing.T) { runCase(t, client, chain.Address, name) })
 			}

@@ -65,9 +65,7 @@ func onEach(t *testing.T, test func(t *testing.T, client half, server *net.TCPCo
 				t.Fatal(err)
 			}
 			defer l.Close()
-			chain := mesh.StartChain(t, way.proxies, way.between, mesh.Cluster{
-				Name: "ws", Endpoints: []string{l.Addr().String()}, Protocol: mesh.HTTP1,
-			}, mesh.Listener{}, args...)
+			chain := way.start(t, l.Addr().String(), args...)
 			ctx, cancel := context.WithTimeout(t.Context(), mesh.Patience)
 			defer cancel()
 			accepted := make(chan error, 1)
@@ -171,9 +169,7 @@ func TestIdle(t *testing.T) {
 					go io.Copy(io.Discard, server) //nolint:errcheck // until the proxy ends it
 				}
 			}()
-			chain := mesh.StartChain(t, way.proxies, way.between, mesh.Cluster{
-				Name: "ws", Endpoints: []string{l.Addr().String()}, Protocol: mesh.HTTP1,
-			}, mesh.Listener{}, "--tunnel-timeout", "2s")
+			chain := way.start(t, l.Addr().String(), "--tunnel-timeout", "2s")
 			ctx, cancel := context.WithTimeout(t.Context(), mesh.Patience)
 			defer cancel()
 			idle, err := open(ctx, chain.Address, way.over)

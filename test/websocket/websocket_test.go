@@ -16,17 +16,35 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(mesh.Main(m)) }
 
-// ways from a client to a server.
-var ways = []struct {
+// way from a client to a server.
+type way struct {
 	name    string
 	proxies int
 	between mesh.Protocol
 	over    http.RoundTripper // nil: HTTP/1.1
-}{
+	tls     bool              // between the proxies
+}
+
+// start starts the proxies of the way to a server.
+func (w way) start(t *testing.T, server string, args ...string) mesh.Chain {
+	t.Helper()
+	var l mesh.Listener
+	if w.tls {
+		certificate := mesh.NewCertificate(t, mesh.TLSName)
+		l.TLS = &certificate
+	}
+	return mesh.StartChain(t, w.proxies, w.between, mesh.Cluster{
+		Name: "ws", Endpoints: []string{server}, Protocol: mesh.HTTP1,
+	}, l, args...)
+}
+
+var ways = []way{
 	{name: "direct"},
 	{name: "one proxy", proxies: 1},
 	{name: "outbound and inbound", proxies: 2, between: mesh.HTTP1},
 	{name: "HTTP2 between the proxies", proxies: 2, between: mesh.HTTP2},
+	{name: "HTTP1 and TLS between the proxies", proxies: 2, between: mesh.HTTP1, tls: true},
+	{name: "HTTP2 and TLS between the proxies", proxies: 2, between: mesh.HTTP2, tls: true},
 	{name: "extended CONNECT", proxies: 1, over: extended{}},
 	{name: "extended CONNECT to HTTP1 between", proxies: 2, between: mesh.HTTP1, over: extended{}},
 	{name: "extended CONNECT throughout", proxies: 2, between: mesh.AsCaller, over: extended{}},
@@ -46,9 +64,7 @@ func TestTalk(t *testing.T) {
 						talks <- echo(e)
 					}
 				})
-				chain := mesh.StartChain(t, way.proxies, way.between, mesh.Cluster{
-					Name: "ws", Endpoints: []string{addr}, Protocol: mesh.HTTP1,
-				}, mesh.Listener{})
+				chain := way.start(t, addr)
 				for _, client := range libraries {
 					t.Run(client.name+" to "+server.name, func(t *testing.T) {
 						for path, talk := range map[string]func(endpoint) error{"/echo": drive, "/drive": echo} {

@@ -1,0 +1,113 @@
+package h2spec
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/summerwind/h2spec/config"
+	"github.com/summerwind/h2spec/generic"
+	"github.com/summerwind/h2spec/hpack"
+	"github.com/summerwind/h2spec/http2"
+	"github.com/summerwind/h2spec/spec"
+
+	"github.com/reclosermesh/recloser/test/mesh"
+)
+
+func TestMain(m *testing.M) { os.Exit(mesh.Main(m)) }
+
+// contradictions are the cases that RFC 9113 forbids to pass, by their id, each
+// with the section.
+var contradictions = map[string]string{}
+
+// timeout is what a case waits for a frame. Cases that pass do not wait for it.
+const timeout = 5 * time.Second
+
+// answer is what the upstream says: some cases ask for a few bytes at a time.
+var answer = strings.Repeat("a body to send in small windows\n", 8)
+
+// TestServerTLS comes to HTTP/2 by ALPN.
+func TestServerTLS(t *testing.T) {
+	certificate := mesh.NewCertificate(t)
+	runServerCases(t, startOrigin(t, mesh.HTTP1, mesh.Listener{TLS: &certificate}), config.Config{TLS: true, Insecure: true})
+}
+
+// startOrigin starts a proxy before a small origin and returns its address.
+func startOrigin(t *testing.T, to mesh.Protocol, listener mesh.Listener) string {
+	t.Helper()
+	origin := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		fmt.Fprint(w, answer)
+	}))
+	origin.Config.Protocols = new(http.Protocols)
+	origin.Config.Protocols.SetHTTP1(to == mesh.HTTP1)
+	origin.Config.Protocols.SetUnencryptedHTTP2(to == mesh.HTTP2)
+	origin.Start()
+	t.Cleanup(origin.Close)
+	return mesh.StartChain(t, 1, to, mesh.Cluster{
+		Name: "origin", Endpoints: []string{origin.Listener.Addr().String()}, Protocol: to,
+	}, listener).Address
+}
+
+func runServerCases(t *testing.T, target string, c config.Config) {
+	host, port, err := net.SplitHostPort(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Host, c.Path, c.Timeout, c.MaxHeaderLen, c.Strict = host, "/", timeout, 4000, true
+	if c.Port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	run := 0
+	for _, g := range []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()} {
+		run += runGroup(t, g, c)
+	}
+	if run != 146 {
+		t.Errorf("h2spec has %d cases for servers, and not the 146 that are known", run)
+	}
+}
+
+// runGroup runs the cases of a group and of those below it, and counts them.
+func runGroup(t *testing.T, g *spec.TestGroup, c config.Config) int {
+	cases := append(append([]*spec.TestCase(nil), g.Tests...), g.StrictTests...)
+	for i, tc := range cases {
+		id := fmt.Sprintf("%s/%d", g.ID(), i+1)
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			c := c // cases of h2spec share it and do not expect company
+			conn, err := spec.Dial(&c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			verdict(t, id, tc.Desc, tc.Requirement, tc.Run(&c, conn))
+		})
+	}
+	n := len(cases)
+	for _, below := range g.Groups {
+		n += runGroup(t, below, c)
+	}
+	return n
+}
+
+func verdict(t *testing.T, id, desc, requirement string, err error) {
+	t.Helper()
+	section, excused := contradictions[id]
+	switch {
+	case excused && err != nil:
+		t.Logf("%s: RFC 9113, %s, has it otherwise", desc, section)
+	case excused:
+		t.Errorf("%s: passes; take it out of contradictions", desc)
+	case errors.Is(err, spec.ErrSkipped):
+		t.Errorf("%s: was skipped: the target does not let it be tried", desc)
+	case err != nil:
+		t.Errorf("%s\n%s\n%v", desc, requirement, err)
+	}
+}
