@@ -170,6 +170,8 @@ func TestNearest(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(head + "spec: {ports: [{port: 80, targetPort: web}]}\n"))
 	f.Add([]byte("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Pod, metadata: {name: a}}]\n"))
+	f.Add([]byte(ruleHead + "spec: {host: a, trafficPolicy: {tls: {mode: SIMPLE}, connectionPool: {tcp: {connectTimeout: 1s}}}}\n"))
+	f.Add([]byte(ruleHead))
 	f.Add([]byte("a: &a [*a]\n---\n<<: {<<: 1}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		docs, lines := source.Split(data)
