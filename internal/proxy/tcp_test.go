@@ -476,3 +476,38 @@ func TestTCPMetrics(t *testing.T) {
 		t.Error("the endpoint's connection counts as open")
 	}
 }
+
+// BenchmarkTCP carries one byte there and back, and much one way.
+func BenchmarkTCP(b *testing.B) {
+	up := startUpstream(b, func(p *peer, _ int) {
+		if first, _ := p.br.ReadByte(); first == 'e' {
+			_, _ = io.Copy(p.Conn, p.Conn)
+			return
+		}
+		_, _ = io.Copy(io.Discard, p.Conn)
+	})
+	r := newTCPRig(b, []string{up.addr}, nil)
+	b.Run("there and back", func(b *testing.B) {
+		c := dial(b, r.addr)
+		c.send("e")
+		b.ReportAllocs()
+		for b.Loop() {
+			c.send("x")
+			if _, err := c.br.ReadByte(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("much", func(b *testing.B) {
+		c := dial(b, r.addr)
+		c.send("m")
+		piece := make([]byte, 1<<20)
+		b.SetBytes(int64(len(piece)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.Write(piece); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
