@@ -42,7 +42,7 @@ var (
 	errIndex   = errors.New("an index without an entry")
 	errInteger = errors.New("an integer too large")
 	errShort   = errors.New("a block that ends early")
-	errUpdate  = errors.New("a table size update that is too large, or not at the start")
+	errUpdate  = errors.New("a table size update that is too large, not at the start, or the third")
 )
 
 func (d *decoder) init(cfg *Config) {
@@ -55,7 +55,8 @@ func (d *decoder) init(cfg *Config) {
 func (d *decoder) decode(b []byte) error {
 	d.mem, d.fields = d.mem[:0], d.fields[:0]
 	d.size, d.tooBig = 0, false
-	for begun := false; len(b) > 0; {
+	updates, begun := 0, false
+	for len(b) > 0 {
 		var err error
 		switch c := b[0]; {
 		case c&0x80 != 0: // section 6.1
@@ -65,7 +66,7 @@ func (d *decoder) decode(b []byte) error {
 			b, err = d.literalField(b, 6, true)
 			begun = true
 		case c&0xe0 == 0x20: // section 6.3
-			if begun {
+			if updates++; begun || updates > 2 { // section 4.2
 				return errUpdate
 			}
 			b, err = d.update(b)
