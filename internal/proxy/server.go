@@ -145,10 +145,11 @@ type Server struct {
 	watchers sync.WaitGroup
 	ended    chan struct{} // closed when Serve returns
 
-	mu    sync.Mutex // held over a whole sweep
-	conns map[session]struct{}
-	over  bool // connections end at once
-	ln    *listener.Listener
+	mu     sync.Mutex // held over a whole sweep
+	conns  map[session]struct{}
+	over   bool // connections end at once
+	handed bool // the socket is another Server's
+	ln     *listener.Listener
 }
 
 // bufferSize holds any ordinary head, and moves bodies at few system calls.
@@ -194,7 +195,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	s.mu.Lock()
 	s.ln = l
 	s.mu.Unlock()
-	if s.draining.Load() {
+	switch {
+	case s.isHandedOver():
+		l.HandOver()
+	case s.draining.Load():
 		l.Close()
 	}
 
@@ -273,6 +277,23 @@ func (s *Server) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("draining %s: %w", s.cfg.Name, ctx.Err())
 	}
+}
+
+// handOver stops accepting at once: another Server has the same socket. Drain
+// has the rest end.
+func (s *Server) handOver() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handed = true
+	if s.ln != nil {
+		s.ln.HandOver()
+	}
+}
+
+func (s *Server) isHandedOver() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handed
 }
 
 // Open is the number of connections that are open.

@@ -160,11 +160,15 @@ func (s *serving) serve(work context.Context, l *snapshot.Listener) error {
 	if old != nil && old.address == address {
 		socket, err = duplicate(old.socket)
 	}
+	handed := socket != nil
 	if socket == nil {
 		socket, err = listen(work, address)
 	}
 	if err != nil {
 		return fmt.Errorf("listener %q: %w", l.Name, err)
+	}
+	if handed {
+		old.server.handOver() // or it would serve callers by what was before
 	}
 	s.running[l.Name] = s.start(work, l, address, socket)
 	s.cfg.Logger.Info("listener serves", "name", l.Name, "address", socket.Addr().String())

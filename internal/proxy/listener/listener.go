@@ -58,6 +58,7 @@ type Listener struct {
 	open   atomic.Int64
 	wg     sync.WaitGroup
 	closed atomic.Bool
+	handed atomic.Bool
 
 	wraps    context.Context // of all Wraps
 	endWraps context.CancelFunc
@@ -103,7 +104,7 @@ func (l *Listener) accept(handle func(*Conn)) error {
 		case err == nil:
 			delay = 0
 			l.start(c, handle)
-		case l.closed.Load() && errors.Is(err, os.ErrDeadlineExceeded) && graces < backlogMost && l.queued():
+		case l.closed.Load() && errors.Is(err, os.ErrDeadlineExceeded) && graces < backlogMost && !l.handed.Load() && l.queued():
 			graces++
 			_ = l.deadline(backlogGrace)
 		case l.closed.Load() && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, net.ErrClosed)):
@@ -162,15 +163,24 @@ func (l *Listener) wrap(c net.Conn) (net.Conn, error) {
 
 // Close stops accepting, after what the kernel has queued already was taken.
 // Open connections go on.
-func (l *Listener) Close() {
+func (l *Listener) Close() { l.stop(backlogGrace) }
+
+// HandOver is Close for a socket from which somebody else accepts too: what the
+// kernel has queued is theirs.
+func (l *Listener) HandOver() {
+	l.handed.Store(true)
+	l.stop(0)
+}
+
+func (l *Listener) stop(grace time.Duration) {
 	if l.closed.Swap(true) {
 		return
 	}
 	if l.cfg.Wrap != nil {
-		grace := time.AfterFunc(l.cfg.WrapGrace, l.endWraps)
-		context.AfterFunc(l.wraps, func() { grace.Stop() })
+		wraps := time.AfterFunc(l.cfg.WrapGrace, l.endWraps)
+		context.AfterFunc(l.wraps, func() { wraps.Stop() })
 	}
-	if l.deadline(backlogGrace) != nil {
+	if l.deadline(grace) != nil {
 		_ = l.ln.Close()
 	}
 }

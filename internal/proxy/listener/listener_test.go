@@ -168,6 +168,38 @@ func TestCloseServesWhatIsQueuedThoughLate(t *testing.T) {
 	}
 }
 
+func TestHandOverLeavesWhatIsQueued(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := net.FileListener(f)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	l := New(ln, Config{Logger: slog.New(slog.DiscardHandler)})
+	l.HandOver()
+	if err := l.Serve(context.Background(), func(*Conn) { t.Error("accepted what is another's") }); err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	got, err := next.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Close()
+}
+
 func TestWaitClosed(t *testing.T) {
 	results := make(chan bool, 1)
 	_, dial := serve(t, Config{}, func(c *Conn) { results <- c.WaitClosed() })
