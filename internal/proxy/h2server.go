@@ -36,6 +36,7 @@ func http2Config(cfg *ServerConfig) http2.Config {
 	c := cfg.HTTP2
 	c.ExtendedConnect = true
 	c.MaxHeaderBytes, c.MaxHeaders = cfg.HTTP1.MaxHeadBytes, cfg.HTTP1.MaxHeaders
+	c.HeadTimeout = cfg.Timeouts.Head
 	c.Clock = cfg.Clock
 	if c.KeepAlive == 0 {
 		c.KeepAlive = keepAlive

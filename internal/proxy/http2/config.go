@@ -41,6 +41,9 @@ type Config struct {
 	// SettingsTimeout bounds the wait for the peer's preface and SETTINGS, and
 	// for its acknowledgement of ours. Default 10 s.
 	SettingsTimeout time.Duration
+	// HeadTimeout bounds how long a header block, or a frame that is not DATA,
+	// may take from its first byte to its last. Default 10 s.
+	HeadTimeout time.Duration
 	// StallTimeout bounds how long the transport may take nothing of what is
 	// to be written. Default 30 s.
 	StallTimeout time.Duration
@@ -118,6 +121,7 @@ func (cfg *Config) filled() Config {
 	c.MaxHeaders = or(c.MaxHeaders, 100)
 	c.KeepAliveTimeout = or(c.KeepAliveTimeout, 20*time.Second)
 	c.SettingsTimeout = or(c.SettingsTimeout, 10*time.Second)
+	c.HeadTimeout = or(c.HeadTimeout, 10*time.Second)
 	c.StallTimeout = or(c.StallTimeout, 30*time.Second)
 	c.MaxBuffered = or(c.MaxBuffered, 256<<10)
 	c.MaxResets = or(c.MaxResets, 1000)

@@ -24,8 +24,9 @@ type Conn struct {
 
 	try tryState // owned by who has set writing
 
-	lastRead atomic.Int64 // instant of the last bytes from the peer
-	moved    atomic.Int64 // instant at which the transport last took something
+	lastRead  atomic.Int64 // instant of the last bytes from the peer
+	halfSince atomic.Int64 // instant since which a head or frame is here in part; 0: none is
+	moved     atomic.Int64 // instant at which the transport last took something
 
 	mu   sync.Mutex
 	cond sync.Cond // on mu: written, told, a helper ended

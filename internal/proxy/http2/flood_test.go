@@ -276,3 +276,57 @@ func TestUnreadResponses(t *testing.T) {
 	})
 	ls.check(t)
 }
+
+// What was begun must be finished in time: a head, also when its CONTINUATIONs
+// come drop by drop, and any frame but DATA. Frames on the edge of what was read
+// do not add up.
+func TestHalfBegun(t *testing.T) {
+	const bound = time.Second
+	for name, f := range map[string]func(p *peer){
+		"head": func(p *peer) {
+			p.send(func(fr *http2.Framer) {
+				_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.get(), EndStream: true})
+			})
+			pass(2 * bound)
+		},
+		"continuations drop by drop": func(p *peer) {
+			p.send(func(fr *http2.Framer) {
+				_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: p.get(), EndStream: true})
+			})
+			for range 20 {
+				pass(bound / 10)
+				p.send(func(fr *http2.Framer) { _ = fr.WriteContinuation(1, false, nil) })
+			}
+		},
+		"frame": func(p *peer) {
+			p.write([]byte{0, 0, 8, byte(http2.FramePing), 0, 0})
+			pass(2 * bound)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ls := &logs{}
+			withServer(t, Config{HeadTimeout: bound}, ls.accept, func(p *peer) {
+				p.settle()
+				f(p)
+				p.wantGoAway(http2.ErrCodeEnhanceYourCalm)
+			})
+		})
+	}
+	t.Run("frames that are always here in part", func(t *testing.T) {
+		ls := &logs{}
+		ping := []byte{0, 0, 8, byte(http2.FramePing), 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}
+		withServer(t, Config{HeadTimeout: bound}, ls.accept, func(p *peer) {
+			p.settle()
+			p.write(ping[:5])
+			for range 20 {
+				pass(bound / 5)
+				p.write(append(append([]byte{}, ping[5:]...), ping[:5]...))
+			}
+			p.write(ping[5:])
+			synctest.Wait()
+			if s, ok := p.find(http2.FrameGoAway); ok {
+				t.Errorf("ended: %v", s)
+			}
+		})
+	})
+}

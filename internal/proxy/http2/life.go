@@ -82,9 +82,12 @@ func (c *Conn) Sweep(now time.Duration) {
 	c.flushSoon()
 }
 
-// overdue tells whether the peer owes us its SETTINGS, or the acknowledgement
-// of ours. mu is held.
+// overdue tells whether the peer owes us the rest of what it began, its
+// SETTINGS, or the acknowledgement of ours. mu is held.
 func (c *Conn) overdue(now time.Duration) error {
+	if since := time.Duration(c.halfSince.Load()); since != 0 && now-since >= c.cfg.HeadTimeout {
+		return connError(http2.ErrCodeEnhanceYourCalm, "a head or a frame did not arrive in time")
+	}
 	if c.peer.settled && c.acked || now-c.startedAt < c.cfg.SettingsTimeout {
 		return nil
 	}

@@ -28,7 +28,9 @@ type reader struct {
 	r, w int // buf[r:w] is not worked off
 	now  time.Duration
 
-	started bool // the peer's SETTINGS came
+	worked  uint64 // frames so far
+	half    uint32 // the stream whose header block is here in part; 0: none
+	started bool   // the peer's SETTINGS came
 	data    dataState
 	block   blockState
 	dec     decoder
@@ -115,7 +117,9 @@ func (in *reader) batch() error {
 	c.mu.Lock()
 	c.inBatch = true
 	c.mu.Unlock()
+	worked := in.worked
 	err := in.frames()
+	in.noteHalf(in.worked != worked)
 	c.mu.Lock()
 	c.inBatch = false
 	c.mu.Unlock()
@@ -125,6 +129,24 @@ func (in *reader) batch() error {
 		c.tell()
 	}
 	return err
+}
+
+// noteHalf takes down since when a header block, or a frame, is here in part:
+// sweep bounds that. moved: something was complete meanwhile.
+func (in *reader) noteHalf(moved bool) {
+	since, id := &in.c.halfSince, uint32(0)
+	if in.block.on {
+		id = in.block.id
+	}
+	switch {
+	case id == 0 && (in.data.on || in.r == in.w):
+		if since.Load() != 0 {
+			since.Store(0)
+		}
+	case since.Load() == 0, id != in.half, id == 0 && moved:
+		since.Store(max(int64(in.now), 1))
+	}
+	in.half = id
 }
 
 // frames works off all that is complete. It stops early when the connection
@@ -157,6 +179,7 @@ func (in *reader) frames() error {
 			if len(b) < frameHeader+min(pad, h.n) {
 				return nil
 			}
+			in.worked++
 			if err := in.startData(h, b[frameHeader:]); err != nil {
 				return err
 			}
@@ -166,6 +189,7 @@ func (in *reader) frames() error {
 			return nil
 		}
 		in.r += frameHeader + h.n
+		in.worked++
 		if err := in.frame(h, b[frameHeader:frameHeader+h.n]); err != nil {
 			return err
 		}
