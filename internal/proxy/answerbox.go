@@ -20,6 +20,7 @@ type answerBox struct {
 	in      inbox         // of the answer's body
 	failure error         // the stream ended before its time
 	stopped bool          // nobody is to wait
+	lasting bool          // the exchange's deadline is none any more
 }
 
 func newAnswerBox() *answerBox {
@@ -59,6 +60,12 @@ func (b *answerBox) Closed(_ *http2.Stream, err error) {
 
 // interrupt ends each wait, and all that come before resume.
 func (b *answerBox) interrupt() { b.change(func() { b.stopped = true }) }
+
+// late is interrupt at the exchange's deadline.
+func (b *answerBox) late() { b.change(func() { b.stopped = b.stopped || !b.lasting }) }
+
+// last lets the exchange go on beyond its deadline.
+func (b *answerBox) last() { b.change(func() { b.lasting, b.stopped = true, false }) }
 
 func (b *answerBox) resume() { b.change(func() { b.stopped = false }) }
 

@@ -104,7 +104,7 @@ func (c *conn) try2(b *answerBox) telemetry.Reason {
 		return why
 	}
 	if x.deadline != 0 {
-		defer time.AfterFunc(x.deadline-c.srv.clock(), b.interrupt).Stop()
+		defer time.AfterFunc(x.deadline-c.srv.clock(), b.late).Stop()
 	}
 	why := c.interrupted()
 	if why == telemetry.ViaUpstream {
@@ -112,7 +112,8 @@ func (c *conn) try2(b *answerBox) telemetry.Reason {
 		why = c.receive2(b)
 	}
 	intact := c.endUpload()
-	if why != telemetry.ViaUpstream || !intact {
+	// An endpoint that has answered may take no more of the request.
+	if why != telemetry.ViaUpstream || !intact || !b.resp.Tunnel && b.stream.Queued() > 0 {
 		b.stream.Reset(xhttp2.ErrCodeCancel)
 		b.stream.Conn().Flush()
 	}
@@ -365,6 +366,10 @@ func (c *conn) tunnel2(b *answerBox) telemetry.Reason {
 	x.settle(x.verdict())
 	x.closing = true
 	x.deadline = 0 // it bounded the exchange of heads, which is over
+	b.last()
+	if c.isGone() || c.expired() {
+		c.interrupt()
+	}
 	c.out = bridge.AppendResponse1(c.out[:0], &b.resp, &c.req, http1.ForwardOptions{})
 	x.headSent = true
 	if why := c.reply(c.out); why != telemetry.ViaUpstream {
@@ -374,14 +379,20 @@ func (c *conn) tunnel2(b *answerBox) telemetry.Reason {
 	buf := c.srv.buffers.Get().(*buffer) // c.in holds the request, for the log
 	defer c.release(&buf)
 	var up sync.WaitGroup
-	up.Go(func() { c.pumpUp2(b, early, buf.b) })
-	c.pumpDown2(b)
+	var upEnded bool
+	up.Go(func() { upEnded = c.pumpUp2(b, early, buf.b) })
+	downEnded := c.pumpDown2(b)
 	up.Wait()
+	if !upEnded || !downEnded { // the endpoint's side has not ended by itself
+		b.stream.Reset(xhttp2.ErrCodeCancel)
+		b.stream.Conn().Flush()
+	}
 	return telemetry.ViaUpstream
 }
 
-// pumpUp2 moves what the caller sends until it ends.
-func (c *conn) pumpUp2(b *answerBox, early, buf []byte) {
+// pumpUp2 moves what the caller sends until it ends, which it tells; an error
+// ends both directions.
+func (c *conn) pumpUp2(b *answerBox, early, buf []byte) (ended bool) {
 	n, err := len(early), error(nil)
 	piece := early
 	for {
@@ -389,44 +400,43 @@ func (c *conn) pumpUp2(b *answerBox, early, buf []byte) {
 			c.enter(phaseTunnel)
 			if !b.send(piece, false) {
 				c.interrupt()
-				return
+				return false
 			}
 			c.x.received += int64(n)
 		}
 		if err != nil {
 			if !isEOF(err) {
 				c.interrupt()
-				return
+				return false
 			}
-			b.send(nil, true)
-			return
+			return b.send(nil, true)
 		}
 		n, err = c.down.Read(buf)
 		piece = buf[:n]
 	}
 }
 
-// pumpDown2 moves what the endpoint sends until it ends.
-func (c *conn) pumpDown2(b *answerBox) {
+// pumpDown2 is pumpUp2 the other way round.
+func (c *conn) pumpDown2(b *answerBox) (ended bool) {
 	for {
 		n, end, ok := b.take(c.up.b, true)
 		if n > 0 {
 			c.enter(phaseTunnel)
 			if _, err := c.down.Write(c.up.b[:n]); err != nil {
 				c.interrupt()
-				return
+				return false
 			}
 			c.x.sent += int64(n)
 		}
 		if !ok {
 			c.interrupt()
-			return
+			return false
 		}
 		if end {
 			if half, ok := c.down.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 				c.interrupt()
 			}
-			return
+			return true
 		}
 	}
 }

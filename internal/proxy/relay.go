@@ -108,6 +108,9 @@ func (st *stream) relayUpgrade() {
 // held.
 func (st *stream) joined(up *http2.Stream) {
 	if st.stage == over { // its answer was so quick that it is all here
+		if !st.upEnded {
+			up.Reset(xhttp2.ErrCodeCancel) // the rest of the request stays here
+		}
 		return
 	}
 	st.up = up
@@ -329,7 +332,8 @@ func (st *stream) answerEnds() {
 	}
 	st.x.settle(st.x.verdict())
 	st.handedOver()
-	if !st.in.end {
+	// An endpoint that has answered may take no more of the request.
+	if !st.in.end || !st.tunnel && st.up.Queued() > 0 {
 		st.up.Reset(xhttp2.ErrCodeCancel)
 		st.up.Conn().Flush()
 	}
