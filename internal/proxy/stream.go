@@ -177,9 +177,11 @@ func (st *stream) forward() {
 	}
 }
 
-// relays tells whether the endpoint is to be spoken to by HTTP/2.
+// relays tells whether the endpoint is to be spoken to by HTTP/2. A call of gRPC
+// is also where HTTP/1.1 is declared, be it by the name of a port that was only
+// meant to say "not TCP": there is no gRPC in HTTP/1.1, so nothing can be lost.
 func (st *stream) relays() bool {
-	return !st.req.Connect && st.x.cluster.Config().Protocol != upstream.HTTP1
+	return !st.req.Connect && (st.x.cluster.Config().Protocol != upstream.HTTP1 || st.x.isGRPC())
 }
 
 // startTimer sees to the deadline. Few requests have one, so the sweeper's

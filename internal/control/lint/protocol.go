@@ -109,9 +109,9 @@ func checkGRPC(i int, sp *corev1.ServicePort, port *model.Port, add adder) {
 			"this looks like gRPC, which is found by looking at each connection and works", "appProtocol: grpc says it for every mesh")
 	case model.HTTP1:
 		if sp.AppProtocol == nil && !strings.HasPrefix(sp.Name, "grpc-web") {
-			add(Warning, "grpc-as-http1", field, value, "",
-				"this looks like gRPC, and a name that begins with http says HTTP/1.1: calls are turned into HTTP/1.1, which gRPC servers refuse",
-				"set appProtocol: grpc, or let the name begin with grpc")
+			add(Info, "grpc-as-http1", field, value, "",
+				"this looks like gRPC, and a name that begins with http says HTTP/1.1: calls of gRPC go on by HTTP/2 all the same, but in Istio they would not",
+				"appProtocol: grpc says it for every mesh")
 		}
 	default:
 	}
