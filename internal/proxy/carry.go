@@ -66,9 +66,10 @@ func (k *carrier) end(why telemetry.Reason) {
 	k.giveBack(why)
 	st.mu.Lock()
 	if why == telemetry.ViaUpstream {
+		st.handedOver() // of a tunnel, the caller's half may not have ended
 		st.finish()
 	} else {
-		x.settle(x.outcome(why, st.unheard() || why == telemetry.BodyTimeout))
+		x.settle(x.outcome(why, st.unheard() || st.starves()))
 		st.refuseLocked(why)
 	}
 	st.mu.Unlock()

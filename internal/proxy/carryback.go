@@ -20,12 +20,11 @@ func (k *carrier) receive() telemetry.Reason {
 		return why
 	}
 	x := k.x
-	if !bridge.Acceptable(&k.resp, x.req) {
-		x.detail = "an answer that does not fit a request to upgrade"
-		return telemetry.UpstreamProtocol
-	}
 	x.headAt = x.srv.clock()
 	x.status = k.resp.Status
+	if !bridge.Acceptable(&k.resp, x.req) {
+		return k.declined()
+	}
 	if k.resp.Tunnel {
 		return k.switched()
 	}
@@ -41,6 +40,19 @@ func (k *carrier) receive() telemetry.Reason {
 	k.st.mu.Unlock()
 	k.st.conn.h2.Flush()
 	return telemetry.ViaUpstream
+}
+
+// declined is an answer that does not fit: to a request to upgrade an ordinary
+// one, which says that there is no WebSocket here and nothing of the endpoint's
+// health beyond its status, or a 101 that nobody asked for.
+func (k *carrier) declined() telemetry.Reason {
+	x := k.x
+	if x.status != 101 {
+		x.settle(x.verdict())
+	}
+	x.status = 0
+	x.detail = "an answer that does not fit a request to upgrade"
+	return telemetry.UpstreamProtocol
 }
 
 // reply sends resp's head.

@@ -114,6 +114,9 @@ func (x *exchange) choose() telemetry.Reason {
 	if d, ok := x.grpcTimeout(); ok && (x.deadline == 0 || x.start+d < x.deadline) {
 		x.deadline = x.start + d
 	}
+	if x.late() { // no endpoint could be to blame
+		return telemetry.RequestTimeout
+	}
 	limits := x.cluster.Limits()
 	if !limits.TryRequest() {
 		return telemetry.LimitOverflow

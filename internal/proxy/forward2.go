@@ -7,6 +7,7 @@ import (
 
 	xhttp2 "golang.org/x/net/http2"
 
+	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/bridge"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/proxy/http2"
@@ -58,6 +59,7 @@ func (c *conn) mayUpgrade2() telemetry.Reason {
 	case err != nil:
 		return x.connectFailure(err)
 	case !takes:
+		x.settle(breaker.Result{GRPCStatus: -1, Cause: breaker.Cancelled}) // it has told so in time
 		x.detail = "the endpoint takes no WebSocket over HTTP/2"
 		return telemetry.UpstreamProtocol
 	}

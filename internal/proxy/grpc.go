@@ -105,6 +105,14 @@ func grpcStatus(fields []http1.Header) int {
 	return int(n)
 }
 
+// statusMissing notes that no grpc-status can come any more: an answer of gRPC
+// without one is a broken one.
+func (x *exchange) statusMissing() {
+	if x.grpc < 0 && x.status == 200 && x.isGRPC() {
+		x.grpc = grpcInternal
+	}
+}
+
 // Codes of gRPC that this package speaks of.
 const (
 	grpcUnknown  = 2

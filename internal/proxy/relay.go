@@ -168,6 +168,9 @@ func (a *answerSink) Head(up *http2.Stream, h *http2.Head, end bool) {
 	if x.isGRPC() {
 		x.grpc = grpcStatus(h.Headers) // of a trailers-only answer
 	}
+	if end {
+		x.statusMissing()
+	}
 	if end || h.Status >= 500 || x.permit.Probe() && !x.isGRPC() {
 		x.settle(x.verdict())
 	}
@@ -218,9 +221,7 @@ func (a *answerSink) Data(up *http2.Stream, b []byte, end bool) {
 	up.Conn().FlushAfter(st.conn.h2)
 	x.settleStream()
 	if end {
-		if x.isGRPC() && x.grpc < 0 && x.status == 200 {
-			x.grpc = grpcInternal // an answer without a status is a broken one
-		}
+		x.statusMissing()
 		st.answerEnds()
 	}
 }
@@ -236,6 +237,7 @@ func (a *answerSink) Trailers(up *http2.Stream, fields []http1.Header) {
 	}
 	if st.x.isGRPC() {
 		st.x.grpc = grpcStatus(fields)
+		st.x.statusMissing()
 	}
 	st.down.SendHead(fields, true)
 	up.Conn().FlushAfter(st.conn.h2)
@@ -346,12 +348,25 @@ func (st *stream) endRelay(why telemetry.Reason) {
 		return
 	}
 	x := &st.x
-	x.settle(x.outcome(why, st.unheard()))
+	if why == telemetry.IdleTimeout && st.starves() {
+		why = telemetry.BodyTimeout
+	}
+	x.settle(x.outcome(why, st.unheard() || st.starves()))
 	if up := st.up; up != nil {
 		up.Reset(xhttp2.ErrCodeCancel)
 		up.Conn().Flush()
 	}
 	st.refuseLocked(why)
+}
+
+// starves tells whether it is the caller who keeps the exchange waiting, with a
+// body that does not come. In gRPC it may be the endpoint's turn all the same.
+// mu is held.
+func (st *stream) starves() bool {
+	if st.in.end || st.tunnel || st.x.isGRPC() {
+		return false
+	}
+	return st.starving || st.up != nil && st.up.Queued() == 0
 }
 
 // unheard tells whether it is the caller who does not take the answer.
