@@ -2,6 +2,7 @@ package grpcinterop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -91,8 +92,12 @@ func exchange(ctx context.Context, c testgrpc.TestServiceClient) error {
 	if err := stream.CloseSend(); err != nil {
 		return err
 	}
-	if _, err := stream.Recv(); err != io.EOF { //nolint:errorlint // the interface says io.EOF itself
-		return fmt.Errorf("after the last message: %w", err)
+	_, err = stream.Recv()
+	switch {
+	case err == nil:
+		return errors.New("a message after the last")
+	case err != io.EOF: //nolint:errorlint // the interface says io.EOF itself
+		return err
 	}
 	return nil
 }

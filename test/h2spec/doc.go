@@ -3,6 +3,6 @@
 // listener, and its cases for clients against the connections that the proxy
 // makes to an upstream.
 //
-// h2spec is of the time of RFC 7540. Where RFC 9113 differs it wins, and such a
-// case is named in contradictions with its section; nothing else is excused.
+// h2spec is of the time of RFC 7540. Where RFC 9113 has it otherwise a case is
+// excused by name, with the section; no other is.
 package h2spec

@@ -193,10 +193,11 @@ func (b *beside) request(ctx context.Context) error {
 		return err
 	}
 	defer res.Body.Close()
-	if n, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != http.StatusOK || n != 200 {
-		return fmt.Errorf("answer %s with %d bytes, %w", res.Status, n, err)
+	n, err := io.Copy(io.Discard, res.Body)
+	if err == nil && (res.StatusCode != http.StatusOK || n != 200) {
+		err = fmt.Errorf("answer %s with %d bytes", res.Status, n)
 	}
-	return nil
+	return err
 }
 
 // p99 is only printed, so a rough one does.

@@ -30,7 +30,7 @@ type outcome struct {
 type assault struct {
 	settings []http2.Setting
 	// round is called over and over until the proxy has closed the connection,
-	// rounds of them were sent, or it says no more.
+	// rounds of them were sent, or it fails.
 	round  func(c *peer.Conn, i int) error
 	rounds int // default 300,000
 	// deaf peers read only once they have sent everything.
@@ -38,12 +38,7 @@ type assault struct {
 	// settled ends the connection once the rounds are over and enough was
 	// heard; nil: only the proxy ends it.
 	settled func(o *outcome) bool
-	// polite peers begin as they should, with SETTINGS and acknowledgement.
-	polite bool
 }
-
-// noMore is what a round ends an assault with.
-var noMore = errors.New("no more")
 
 // strike makes so many connections at a time, and gives what became of each.
 func (a *arena) strike(conns int, as assault) []outcome {
@@ -61,12 +56,10 @@ func (a *arena) strike(conns int, as assault) []outcome {
 				return
 			}
 			defer c.Close()
-			if as.polite {
-				if errs[i] = c.Settle(time.Now().Add(mesh.Patience)); errs[i] != nil {
-					return
-				}
+			// All begin as they should.
+			if errs[i] = c.Settle(time.Now().Add(mesh.Patience)); errs[i] == nil {
+				outcomes[i] = as.run(c)
 			}
-			outcomes[i] = as.run(c)
 		})
 	}
 	all.Wait()
@@ -123,8 +116,7 @@ func (o *outcome) listenWith(c *peer.Conn, settled func(*outcome) bool, heard fu
 	for settled == nil || !settled(o) {
 		f, err := c.Read(deadline)
 		if err != nil {
-			var stream http2.StreamError
-			if errors.As(err, &stream) {
+			if _, ok := errors.AsType[http2.StreamError](err); ok {
 				continue // what we hear badly is no matter here
 			}
 			o.closed = !errors.Is(err, os.ErrDeadlineExceeded)
@@ -136,11 +128,6 @@ func (o *outcome) listenWith(c *peer.Conn, settled func(*outcome) bool, heard fu
 			o.goAway = true
 			if o.code == http2.ErrCodeNo {
 				o.code, o.debug = f.ErrCode, string(f.DebugData())
-			}
-		case *http2.SettingsFrame:
-			if !f.IsAck() {
-				// It is told by no more than the next read if this fails.
-				_ = c.Write(func(fr *http2.Framer) error { return fr.WriteSettingsAck() })
 			}
 		case *http2.RSTStreamFrame:
 			o.resets[f.StreamID] = f.ErrCode

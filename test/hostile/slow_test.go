@@ -20,7 +20,7 @@ func TestSlowBodies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.withstand(80*MiB, func() {
+	a.withstand(96*MiB, func() {
 		outcomes := a.strike(conns, assault{
 			rounds: streams,
 			round: func(c *peer.Conn, i int) error {
@@ -56,4 +56,38 @@ func ended(o *outcome, n int) bool {
 		}
 	}
 	return true
+}
+
+// TestHalfBegun stops in the middle of what begins a request: a header block, or
+// a frame. Each is ended in the time that a head may take, also where it goes on
+// drop by drop.
+func TestHalfBegun(t *testing.T) {
+	a := newArena(t, mesh.HTTP1, "", "--head-timeout", "1s")
+	for name, f := range map[string]func(fr *http2.Framer, c *peer.Conn, block []byte) error{
+		"header block": func(fr *http2.Framer, _ *peer.Conn, block []byte) error {
+			return fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:4]})
+		},
+		"frame": func(_ *http2.Framer, c *peer.Conn, _ []byte) error {
+			_, err := c.Conn.Write([]byte{0, 0, 100, byte(http2.FrameHeaders), 5, 0})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a.t = t
+			a.withstand(16*MiB, func() {
+				outcomes := a.strike(20, assault{rounds: 1, round: func(c *peer.Conn, _ int) error {
+					block, err := c.Encode(peer.Request("GET", "/")...)
+					if err != nil {
+						return err
+					}
+					return c.Write(func(fr *http2.Framer) error { return f(fr, c, block) })
+				}})
+				for i, o := range outcomes {
+					if !o.closed {
+						t.Errorf("connection %d: is left open", i)
+					}
+				}
+			})
+		})
+	}
 }

@@ -61,7 +61,7 @@ func newUpstream(t *testing.T, settings []http2.Setting, handle func(c *peer.Con
 
 func (u *upstream) serve(nc net.Conn, settings []http2.Setting, handle func(*peer.Conn, http2.Frame) error) {
 	c, err := peer.Accept(nc, settings...)
-	if err != nil {
+	if err != nil || c.Settle(time.Now().Add(mesh.Patience)) != nil {
 		return // a connection that was never used
 	}
 	o := outcome{resets: make(map[uint32]http2.ErrCode), statuses: make(map[uint32]string)}

@@ -74,7 +74,7 @@ func TestShutWindows(t *testing.T) {
 	for _, to := range []mesh.Protocol{mesh.HTTP1, mesh.HTTP2} {
 		t.Run("to "+string(to), func(t *testing.T) {
 			a := newArena(t, to, "", "--stream-timeout", "3s")
-			a.withstand(64*MiB, func() {
+			a.withstand(96*MiB, func() {
 				outcomes := a.strike(10, assault{
 					settings: []http2.Setting{{ID: http2.SettingInitialWindowSize, Val: 0}},
 					rounds:   20,

@@ -147,8 +147,10 @@ func (w *world) config(of []*instance, passing bool) mesh.Config {
 		cfg.Listeners = append(cfg.Listeners, mesh.Listener{Name: "passing", Address: w.passing, Routes: routes})
 	}
 	clusters := []mesh.Cluster{
-		{Name: "h1", Protocol: mesh.HTTP1, Failures: 7}, {Name: "h2", Protocol: mesh.HTTP2, Failures: 7},
-		{Name: "grpc", Protocol: mesh.HTTP2, Failures: 7}, {Name: "tcp"},
+		{Name: "h1", Protocol: mesh.HTTP1, Failures: 7},
+		{Name: "h2", Protocol: mesh.HTTP2, Failures: 7},
+		{Name: "grpc", Protocol: mesh.HTTP2, Failures: 7},
+		{Name: "tcp"},
 	}
 	for _, in := range of {
 		for i, addr := range []string{in.http, in.http, in.grpc, in.tcp} {
@@ -350,10 +352,12 @@ func (w *world) inForce(of []*instance, passing bool) error {
 	if idle := fmt.Sprintf("%.0fs", w.idle.Seconds()); !strings.Contains(dump, idle) {
 		return fmt.Errorf("no listener has %s", idle)
 	}
-	if c, err := net.Dial("tcp", w.passing); (err == nil) != passing {
-		return fmt.Errorf("the listener that comes and goes: %v", err)
-	} else if err == nil {
+	c, err := net.Dial("tcp", w.passing)
+	if err == nil {
 		c.Close()
+	}
+	if open := err == nil; open != passing {
+		return fmt.Errorf("the listener that comes and goes is open: %v", open)
 	}
 	_, err = w.proxy.Get("/ready")
 	return err

@@ -196,8 +196,12 @@ func (s rpcStream) end() error {
 	if err := s.CloseSend(); err != nil {
 		return err
 	}
-	if _, err := s.Recv(); err != io.EOF { //nolint:errorlint // the interface says io.EOF itself
-		return fmt.Errorf("the end of a stream: %w", err)
+	_, err := s.Recv()
+	switch {
+	case err == nil:
+		return errors.New("a message after the last")
+	case err != io.EOF: //nolint:errorlint // the interface says io.EOF itself
+		return err
 	}
 	return nil
 }

@@ -101,8 +101,7 @@ func (c coderEnd) send(text bool, data []byte, frames int) error {
 
 func (c coderEnd) receive() (bool, []byte, error) {
 	kind, data, err := c.Read(c.ctx)
-	var frame coder.CloseError
-	if errors.As(err, &frame) {
+	if frame, ok := errors.AsType[coder.CloseError](err); ok {
 		err = &closed{int(frame.Code), frame.Reason}
 	}
 	return kind == coder.MessageText, data, err
@@ -234,8 +233,7 @@ func (g *gobwasEnd) control(h gobwas.Header, r io.Reader) error {
 		g.pongs++
 	}
 	err := wsutil.ControlFrameHandler(g.rw, g.state)(h, r)
-	var frame wsutil.ClosedError
-	if errors.As(err, &frame) {
+	if frame, ok := errors.AsType[wsutil.ClosedError](err); ok {
 		err = &closed{int(frame.Code), frame.Reason}
 	}
 	return err

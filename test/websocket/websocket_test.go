@@ -180,8 +180,7 @@ func exchange(e endpoint, text bool, data []byte, frames int) error {
 func echo(e endpoint) error {
 	for {
 		text, data, err := e.receive()
-		var c *closed
-		if errors.As(err, &c) {
+		if c, ok := errors.AsType[*closed](err); ok {
 			if c.code != lastCode || c.reason != lastReason {
 				return fmt.Errorf("close said %d %q", c.code, c.reason)
 			}
