@@ -126,8 +126,9 @@ func (f *framed) answer(id uint32) (status, body string) {
 	}
 }
 
-// framedBackend calls serve for each connection, with its number from 1.
-func framedBackend(t testing.TB, serve func(n int, f *framed)) string {
+// framedBackend calls serve for each connection, with its number from 1, once
+// it has said its settings.
+func framedBackend(t testing.TB, serve func(n int, f *framed), settings ...xhttp2.Setting) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -144,7 +145,7 @@ func framedBackend(t testing.TB, serve func(n int, f *framed)) string {
 				defer c.Close()
 				_, _ = io.ReadFull(c, make([]byte, len(xhttp2.ClientPreface)))
 				f := newFramed(t, c)
-				f.write(func() error { return f.fr.WriteSettings() })
+				f.write(func() error { return f.fr.WriteSettings(settings...) })
 				serve(n, f)
 			})
 		}

@@ -40,6 +40,7 @@ type stream struct {
 	moved   atomic.Uint64 // tick at which a byte last moved
 	expired atomic.Bool   // nothing moved for too long
 	open    atomic.Bool   // its answer has begun and may last
+	handed  atomic.Bool   // all of its answer is with the engine
 
 	mu    sync.Mutex
 	news  sync.Cond // on mu: in, gone or the room for the answer has changed
@@ -86,10 +87,13 @@ const (
 func (st *stream) touch() { st.moved.Store(st.conn.srv.tick.Load()) }
 
 // bound is how long nothing may move. A call of gRPC may be silent for hours;
-// whether its two ends live, the connections' PINGs tell.
+// whether its two ends live, the connections' PINGs tell. But nobody has reason
+// not to take the end of an answer.
 func (st *stream) bound() time.Duration {
 	t := &st.conn.srv.t
 	switch {
+	case st.handed.Load():
+		return t.Stream
 	case st.open.Load() && (st.req.Connect || st.req.Upgrade != nil):
 		return t.Tunnel
 	case st.x.isGRPC():
@@ -207,6 +211,10 @@ func (st *stream) cut(why telemetry.Reason) {
 		st.interrupt()
 	case relaying:
 		st.endRelay(why)
+	case over: // but for the end of the answer, which the caller does not take
+		if st.expired.Load() {
+			st.reset(xhttp2.ErrCodeCancel)
+		}
 	}
 }
 
@@ -223,14 +231,16 @@ func (st *stream) Head(*http2.Stream, *http2.Head, bool) {}
 
 // Data is a piece of the request's body.
 func (st *stream) Data(_ *http2.Stream, b []byte, end bool) {
-	st.touch()
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if st.stage == over { // nobody wants it any more, and no more of it
+		st.in.end = st.in.end || end
+		return
+	}
+	st.touch()
 	st.x.received += int64(len(b))
 	st.owed += len(b)
 	switch {
-	case st.stage == over: // nobody wants it any more
-		st.credit(len(b))
 	case st.stage == relaying:
 		st.keep(b)
 		st.credit(st.up.SendData(b, end))
@@ -275,6 +285,7 @@ func (st *stream) Sent(_ *http2.Stream, n int) {
 		up.Consumed(n)
 		up.Conn().Flush()
 	}
+	st.unwanted()
 	st.news.Broadcast()
 }
 
@@ -328,7 +339,15 @@ func (st *stream) goneReason() telemetry.Reason {
 // of the request is not wanted any more (RFC 9113 section 8.1). mu is held.
 func (st *stream) handedOver() {
 	st.answered = true
-	if !st.in.end {
+	st.handed.Store(true)
+	st.unwanted()
+}
+
+// unwanted resets a stream whose caller has taken all of its answer and goes on
+// with the request. Until it has, it is watched: it may never take it. mu is
+// held.
+func (st *stream) unwanted() {
+	if st.handed.Load() && !st.in.end && st.down.Queued() == 0 {
 		st.reset(xhttp2.ErrCodeNo)
 	}
 }
@@ -420,6 +439,8 @@ func (st *stream) finish() {
 		return
 	}
 	st.stage = over
+	st.expired.Store(false) // the end of the answer has its own time
+	st.touch()
 	if st.timer != nil {
 		st.timer.Stop()
 	}

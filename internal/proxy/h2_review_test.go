@@ -1,0 +1,378 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	xhttp2 "golang.org/x/net/http2"
+
+	"github.com/reclosermesh/recloser/breaker"
+	"github.com/reclosermesh/recloser/internal/proxy/bridge"
+	"github.com/reclosermesh/recloser/internal/proxy/upstream"
+)
+
+// dialWindow is dialFramed by a caller that takes as many bytes of each answer.
+func dialWindow(t testing.TB, addr string, window uint32) *framed {
+	t.Helper()
+	f := dialFramed(t, addr)
+	f.write(func() error {
+		return f.fr.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingInitialWindowSize, Val: window})
+	})
+	return f
+}
+
+// post begins a POST.
+func (f *framed) post(id uint32, more ...string) {
+	f.headers(id, false, append([]string{":method", "POST", ":scheme", "http", ":authority", "bb:8080", ":path", "/"}, more...)...)
+}
+
+// A caller that does not take the end of its answer does not keep it for ever,
+// whether it has sent all of its request or not.
+func TestAnswerThatIsNotTaken(t *testing.T) {
+	for _, protocol := range []upstream.Protocol{upstream.HTTP1, upstream.HTTP2} {
+		for _, method := range []string{"GET", "POST"} {
+			t.Run(fmt.Sprint(method, " to ", protocol), func(t *testing.T) {
+				addr := startUpstream(t, func(p *peer, _ int) {
+					p.head()
+					p.send(okAnswer("hello"))
+					p.rest()
+				}).addr
+				if protocol == upstream.HTTP2 {
+					addr = framedBackend(t, func(_ int, f *framed) {
+						for fr := f.next(); fr != nil; fr = f.next() {
+							if h, ok := fr.(*xhttp2.MetaHeadersFrame); ok {
+								f.headers(h.StreamID, false, ":status", "200")
+								f.write(func() error { return f.fr.WriteData(h.StreamID, true, []byte("hello")) })
+							}
+						}
+					})
+				}
+				r := newRig(t, []string{addr}, func(sc *ServerConfig, uc *upstream.Config) {
+					uc.Protocol = protocol
+					sc.Timeouts.Stream = 300 * time.Millisecond
+				})
+				f := dialWindow(t, r.addr, 0)
+				if method == "GET" {
+					f.get(1, "/")
+				} else {
+					f.post(1)
+				}
+				if status, body := f.answer(1); status != "reset CANCEL" || body != "" {
+					t.Errorf("%q with %q, want a reset", status, body)
+				}
+			})
+		}
+	}
+}
+
+// webSocket is the head of an HTTP/1.1 caller's request for one.
+const webSocket = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+var takesWebSockets = xhttp2.Setting{ID: xhttp2.SettingEnableConnectProtocol, Val: 1}
+
+// An endpoint of HTTP/2 hears that the caller at the other end of its tunnel has
+// died.
+func TestTunnelCallerDies(t *testing.T) {
+	told := make(chan string, 1)
+	addr := framedBackend(t, func(_ int, f *framed) {
+		for fr := f.next(); fr != nil; fr = f.next() {
+			switch fr := fr.(type) {
+			case *xhttp2.MetaHeadersFrame:
+				f.headers(fr.StreamID, false, ":status", "200")
+			case *xhttp2.RSTStreamFrame:
+				told <- fr.ErrCode.String()
+			}
+		}
+		close(told)
+	}, takesWebSockets)
+	r := newRig(t, []string{addr}, func(_ *ServerConfig, uc *upstream.Config) { uc.Protocol = upstream.HTTP2 })
+	p := dial(t, r.addr)
+	p.send(webSocket)
+	if head := p.head(); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+		t.Fatal(head)
+	}
+	p.abort()
+	if got := receive(t, told); got != "CANCEL" {
+		t.Errorf("the endpoint was told %q", got)
+	}
+}
+
+// A request's deadline bounds the exchange of heads, and not the WebSocket that
+// comes of it.
+func TestTunnelOutlivesTheDeadline(t *testing.T) {
+	serve := func(c net.Conn) {
+		_, _ = io.ReadFull(c, make([]byte, len(xhttp2.ClientPreface)))
+		f := newFramed(t, c)
+		f.write(func() error { return f.fr.WriteSettings(takesWebSockets) })
+		for fr := f.next(); fr != nil; fr = f.next() {
+			switch fr := fr.(type) {
+			case *xhttp2.MetaHeadersFrame:
+				f.headers(fr.StreamID, false, ":status", "200")
+			case *xhttp2.DataFrame:
+				if b := bytes.Clone(fr.Data()); !fr.StreamEnded() {
+					f.write(func() error { return f.fr.WriteData(fr.StreamID, false, b) })
+				}
+			}
+		}
+	}
+	inBubble(t, serve, func(sc *ServerConfig, uc *upstream.Config) {
+		uc.Protocol = upstream.HTTP2
+		sc.Protocol = ProtocolHTTP
+		sc.TCP = nil
+	}, func(t *testing.T, b *bubble) {
+		b.server.cfg.Hosts = oneHost{anyPath(300*time.Millisecond, b.cluster)}
+		p := b.dial(t)
+		p.send(webSocket)
+		if head := p.head(); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+			t.Fatal(head)
+		}
+		sleep(time.Second)
+		p.send("hello")
+		got := make([]byte, 5)
+		if _, err := io.ReadFull(p.br, got); err != nil || string(got) != "hello" {
+			t.Errorf("%q, %v", got, err)
+		}
+		p.Close()
+	})
+}
+
+// An endpoint that answers before it has taken all of the request, and then
+// takes no more of it, does not keep a stream of its connection for ever.
+func TestRequestThatIsNotTaken(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprint("from HTTP/", version), func(t *testing.T) {
+			told := make(chan string, 1)
+			addr := framedBackend(t, func(_ int, f *framed) {
+				for fr := f.next(); fr != nil; fr = f.next() {
+					switch fr := fr.(type) {
+					case *xhttp2.DataFrame:
+						f.headers(fr.StreamID, true, ":status", "200")
+					case *xhttp2.RSTStreamFrame:
+						told <- fr.ErrCode.String()
+					}
+				}
+				close(told)
+			}, xhttp2.Setting{ID: xhttp2.SettingInitialWindowSize, Val: 10})
+			r := newRig(t, []string{addr}, func(_ *ServerConfig, uc *upstream.Config) { uc.Protocol = upstream.HTTP2 })
+			if version == 1 {
+				p := dial(t, r.addr)
+				p.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n" + pattern(100))
+				if resp, _ := p.answer(t, "POST"); resp.StatusCode != 200 {
+					t.Errorf("%d", resp.StatusCode)
+				}
+			} else {
+				f := dialFramed(t, r.addr)
+				f.post(1)
+				f.write(func() error { return f.fr.WriteData(1, true, []byte(pattern(100))) })
+				if status, _ := f.answer(1); status != "200" {
+					t.Error(status)
+				}
+			}
+			if got := receive(t, told); got != "CANCEL" {
+				t.Errorf("the endpoint was told %q", got)
+			}
+		})
+	}
+}
+
+// As TestTimeoutWithinTheBody, for callers of HTTP/2: a caller that does not
+// send its body is to blame for the time that passes.
+func TestTimeoutWithinTheBodyHTTP2(t *testing.T) {
+	for _, protocol := range []upstream.Protocol{upstream.HTTP1, upstream.HTTP2} {
+		for _, tc := range []struct {
+			name           string
+			deadline, idle time.Duration
+			all            bool
+			status         string
+			failure        bool
+		}{
+			{"deadline, a caller that stalls", 300 * time.Millisecond, 0, false, "504", false},
+			{"deadline, an endpoint that stalls", 300 * time.Millisecond, 0, true, "504", true},
+			{"idle, a caller that stalls", 0, 300 * time.Millisecond, false, "408", false},
+			{"idle, an endpoint that stalls", 0, 300 * time.Millisecond, true, "504", true},
+		} {
+			t.Run(fmt.Sprint(protocol, ", ", tc.name), func(t *testing.T) {
+				addr := startUpstream(t, func(p *peer, _ int) { p.rest() }).addr
+				if protocol == upstream.HTTP2 {
+					addr = framedBackend(t, func(_ int, f *framed) {
+						for f.next() != nil {
+						}
+					})
+				}
+				hosts := &hostTables{}
+				r := newRig(t, []string{addr}, func(sc *ServerConfig, uc *upstream.Config) {
+					uc.Protocol = protocol
+					uc.Breaker = firstFailure(time.Minute)
+					sc.Hosts = hosts
+					sc.Timeouts.Stream = tc.idle
+				})
+				hosts.set("bb:8080", anyPath(tc.deadline, r.cluster))
+				f := dialFramed(t, r.addr)
+				f.post(1)
+				f.write(func() error { return f.fr.WriteData(1, tc.all, []byte("some")) })
+				if status, _ := f.answer(1); status != tc.status {
+					t.Errorf("%s, want %s", status, tc.status)
+				}
+				if s := r.breakerState(); (s.State == breaker.Open) != tc.failure {
+					t.Errorf("the breaker is %v after %+v", s.State, s.Last)
+				}
+			})
+		}
+	}
+}
+
+// An answer of gRPC without a status is a broken one, in whatever form.
+func TestGRPCStatusMissing(t *testing.T) {
+	const grpc = "application/grpc"
+	framedly := func(how func(f *framed, id uint32)) string {
+		return framedBackend(t, func(_ int, f *framed) {
+			for fr := f.next(); fr != nil; fr = f.next() {
+				if h, ok := fr.(*xhttp2.MetaHeadersFrame); ok {
+					how(f, h.StreamID)
+				}
+			}
+		})
+	}
+	for _, tc := range []struct {
+		name string
+		addr string
+		open bool
+	}{
+		{"in a head that is all", framedly(func(f *framed, id uint32) {
+			f.headers(id, true, ":status", "200", "content-type", grpc)
+		}), true},
+		{"in trailers", framedly(func(f *framed, id uint32) {
+			f.headers(id, false, ":status", "200", "content-type", grpc)
+			f.headers(id, true, "x-end", "1")
+		}), true},
+		{"without trailers", framedly(func(f *framed, id uint32) {
+			f.headers(id, false, ":status", "200", "content-type", grpc)
+			f.write(func() error { return f.fr.WriteData(id, true, make([]byte, 5)) })
+		}), true},
+		{"it is there", framedly(func(f *framed, id uint32) {
+			f.headers(id, false, ":status", "200", "content-type", grpc)
+			f.headers(id, true, "grpc-status", "0")
+		}), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRig(t, []string{tc.addr}, func(_ *ServerConfig, uc *upstream.Config) {
+				uc.Protocol = upstream.HTTP2
+				uc.Breaker = firstFailure(time.Minute)
+			})
+			f := dialFramed(t, r.addr)
+			f.post(1, "content-type", grpc)
+			f.write(func() error { return f.fr.WriteData(1, true, nil) })
+			if status, _ := f.answer(1); status != "200" {
+				t.Errorf("%s", status)
+			}
+			eventually(t, "the exchange is settled", func() bool {
+				s := r.breakerState()
+				return (s.State == breaker.Open) == tc.open
+			})
+		})
+	}
+}
+
+// switching reads the head of a request for a WebSocket, and takes it.
+func (p *peer) switching() {
+	_, key, _ := strings.Cut(p.head(), "Sec-WebSocket-Key: ")
+	key, _, _ = strings.Cut(key, "\r\n")
+	p.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " +
+		string(bridge.WebSocketAccept(nil, []byte(key))) + "\r\n\r\n")
+}
+
+func (f *framed) webSocket(id uint32) {
+	f.headers(id, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "bb:8080", ":path", "/ws",
+		"sec-websocket-version", "13")
+}
+
+// A tunnel whose endpoint has ended its half ends when the caller is silent for
+// too long.
+func TestHalfOpenTunnelEnds(t *testing.T) {
+	up := startUpstream(t, func(p *peer, _ int) {
+		p.switching()
+		_ = p.Conn.(*net.TCPConn).CloseWrite()
+		p.rest()
+	})
+	r := newRig(t, []string{up.addr}, func(sc *ServerConfig, uc *upstream.Config) {
+		uc.Protocol = upstream.HTTP1
+		sc.Timeouts.Tunnel = 300 * time.Millisecond
+	})
+	f := dialFramed(t, r.addr)
+	f.webSocket(1)
+	if status, body := f.answer(1); status != "200" || body != "" {
+		t.Fatalf("%s %q", status, body)
+	}
+	if fr, ok := f.next().(*xhttp2.RSTStreamFrame); !ok || fr.StreamID != 1 {
+		t.Errorf("got %v, want the stream's reset", fr)
+	}
+}
+
+// An endpoint that takes no WebSocket is not a broken one.
+func TestWebSocketDeclinedIsNoFailure(t *testing.T) {
+	t.Run("by an ordinary answer", func(t *testing.T) {
+		up := startUpstream(t, func(p *peer, _ int) {
+			p.head()
+			p.send(okAnswer("a page"))
+		})
+		r := newRig(t, []string{up.addr}, func(_ *ServerConfig, uc *upstream.Config) {
+			uc.Protocol = upstream.HTTP1
+			uc.Breaker = firstFailure(time.Minute)
+		})
+		f := dialFramed(t, r.addr)
+		f.webSocket(1)
+		if status, _ := f.answer(1); status != "502" {
+			t.Errorf("%s, want 502", status)
+		}
+		if s := r.breakerState(); s.State != breaker.Closed {
+			t.Errorf("the breaker is %v after %+v", s.State, s.Last)
+		}
+	})
+	t.Run("by its SETTINGS", func(t *testing.T) {
+		addr := framedBackend(t, func(_ int, f *framed) {
+			for f.next() != nil {
+			}
+		})
+		r := newRig(t, []string{addr}, func(_ *ServerConfig, uc *upstream.Config) {
+			uc.Protocol = upstream.HTTP2
+			uc.Breaker = firstFailure(time.Minute)
+		})
+		p := dial(t, r.addr)
+		p.send(webSocket)
+		if resp, _ := p.answer(t, "GET"); resp.StatusCode != 502 {
+			t.Errorf("%d, want 502", resp.StatusCode)
+		}
+		if s := r.breakerState(); s.State != breaker.Closed {
+			t.Errorf("the breaker is %v after %+v", s.State, s.Last)
+		}
+	})
+}
+
+// A call whose time is up when it comes is refused, and says nothing about the
+// endpoint.
+func TestDeadlineThatIsOver(t *testing.T) {
+	addr := framedBackend(t, func(_ int, f *framed) {
+		for f.next() != nil {
+		}
+	})
+	r := newRig(t, []string{addr}, func(_ *ServerConfig, uc *upstream.Config) {
+		uc.Protocol = upstream.HTTP2
+		uc.Breaker = firstFailure(time.Minute)
+	})
+	f := dialFramed(t, r.addr)
+	for id := uint32(1); id < 20; id += 2 {
+		f.post(id, "content-type", "application/grpc", "grpc-timeout", "0m")
+		if status, _ := f.answer(id); status != "200" {
+			t.Errorf("%s, want 200 with a status of gRPC", status)
+		}
+	}
+	if s := r.breakerState(); s.State != breaker.Closed {
+		t.Errorf("the breaker is %v after %+v", s.State, s.Last)
+	}
+}
