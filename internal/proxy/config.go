@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
 	"github.com/reclosermesh/recloser/internal/proxy/journal"
 	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/proxy/xds"
@@ -50,6 +51,9 @@ type Config struct {
 
 	Timeouts Timeouts
 	HTTP1    http1.Limits
+	// HTTP2 is for callers' connections; a KeepAlive of 0 asks for no signs of
+	// life.
+	HTTP2 http2.Config
 	// MaxConnections bounds the callers' connections on each listener. 0: none.
 	MaxConnections int
 	// HostIdle is how long a host stays subscribed without a request.
@@ -77,6 +81,7 @@ func DefaultConfig() Config {
 		DrainTimeout:   30 * time.Second,
 		Timeouts:       Timeouts{}.withDefaults(),
 		MaxConnections: 10_000,
+		HTTP2:          http2.Config{MaxConcurrentStreams: 100, StreamWindow: 65535, KeepAlive: 30 * time.Second, KeepAliveTimeout: 20 * time.Second},
 		HTTP1: http1.Limits{
 			MaxHeadBytes: http1.DefaultMaxHeadBytes, MaxHeaders: http1.DefaultMaxHeaders,
 			MaxChunkExtBytes: http1.DefaultMaxChunkExtBytes, MaxTrailerBytes: http1.DefaultMaxTrailerBytes,
@@ -126,6 +131,7 @@ func (c *Config) Validate() error {
 		{"drain idle", c.Timeouts.DrainIdle, true},
 		{"detect timeout", c.Timeouts.Detect, true},
 		{"TCP idle timeout", c.Timeouts.TCP, true},
+		{"HTTP/2 keep-alive", c.HTTP2.KeepAlive, true},
 		{"host idle", c.HostIdle, false},
 		{"minimum back-off", c.MinBackoff, false},
 		{"maximum back-off", c.MaxBackoff, false},
@@ -146,6 +152,8 @@ func (c *Config) Validate() error {
 		{"max headers", c.HTTP1.MaxHeaders, 1},
 		{"max chunk extension bytes", c.HTTP1.MaxChunkExtBytes, 1},
 		{"max trailer bytes", c.HTTP1.MaxTrailerBytes, 1},
+		{"HTTP/2 max streams", int(c.HTTP2.MaxConcurrentStreams), 1},
+		{"HTTP/2 stream window", int(c.HTTP2.StreamWindow), 1},
 	} {
 		if n.value < n.least {
 			add("%s %d: must be at least %d", n.name, n.value, n.least)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/reclosermesh/recloser/internal/telemetry"
@@ -120,11 +121,30 @@ func (c *Config) bindBounds(f *flag.FlagSet) {
 	f.IntVar(&c.HTTP1.MaxHeaders, "max-headers", c.HTTP1.MaxHeaders, "headers of one head or trailer section")
 	f.IntVar(&c.HTTP1.MaxChunkExtBytes, "max-chunk-extension-bytes", c.HTTP1.MaxChunkExtBytes, "bytes of one chunk's extensions")
 	f.IntVar(&c.HTTP1.MaxTrailerBytes, "max-trailer-bytes", c.HTTP1.MaxTrailerBytes, "bytes of one trailer section")
+	f.Var((*number)(&c.HTTP2.MaxConcurrentStreams), "http2-max-streams", "streams of one caller's connection")
+	f.Var((*number)(&c.HTTP2.StreamWindow), "http2-stream-window", "bytes that a caller may send ahead on one stream")
+	f.DurationVar(&c.HTTP2.KeepAlive, "http2-keepalive", c.HTTP2.KeepAlive, "how long a caller may be silent before it is asked for a sign of life by PING; 0: for ever")
 	f.DurationVar(&c.HostIdle, "host-idle", c.HostIdle, "how long a host stays subscribed without a request")
 	f.IntVar(&c.MaxHosts, "max-hosts", c.MaxHosts, "hosts that are subscribed at a time")
 	f.IntVar(&c.Events, "events", c.Events, "events of breakers that are kept")
 	f.DurationVar(&c.MinBackoff, "xds-min-backoff", c.MinBackoff, "first pause before the control plane is sought again")
 	f.DurationVar(&c.MaxBackoff, "xds-max-backoff", c.MaxBackoff, "longest pause before the control plane is sought again")
+}
+
+// number is a flag from 1 to 2147483647, the most that HTTP/2 has for windows and
+// streams.
+type number uint32
+
+func (n *number) String() string { return strconv.FormatUint(uint64(*n), 10) }
+
+// Set reads the flag.
+func (n *number) Set(s string) error {
+	v, err := strconv.ParseUint(s, 10, 31)
+	if err != nil || v == 0 {
+		return errors.New("must be from 1 to 2147483647")
+	}
+	*n = number(v)
+	return nil
 }
 
 func fromEnvironment(f *flag.FlagSet, getenv func(string) string) error {

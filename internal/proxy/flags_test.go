@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
 
@@ -82,5 +83,18 @@ func TestHelpAndVersion(t *testing.T) {
 	_, out, err = parse([]string{"--version"}, nil)
 	if !errors.Is(err, ErrDone) || out != "recloser-proxy v1\n" {
 		t.Errorf("%v %q", err, out)
+	}
+}
+
+func TestHTTP2Overlay(t *testing.T) {
+	own := DefaultConfig().HTTP2
+	same := own
+	overlay(&same, snapshot.HTTP2Options{})
+	if same.MaxConcurrentStreams != own.MaxConcurrentStreams || same.StreamWindow != own.StreamWindow || same.KeepAlive != own.KeepAlive {
+		t.Errorf("a listener that says nothing changed %+v to %+v", own, same)
+	}
+	overlay(&same, snapshot.HTTP2Options{MaxStreams: 7, StreamWindow: 70000, KeepAlive: time.Second, KeepAliveTimeout: time.Minute})
+	if same.MaxConcurrentStreams != 7 || same.StreamWindow != 70000 || same.KeepAlive != time.Second || same.KeepAliveTimeout != time.Minute {
+		t.Errorf("%+v", same)
 	}
 }

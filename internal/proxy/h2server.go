@@ -38,16 +38,9 @@ func http2Config(cfg *ServerConfig) http2.Config {
 	c.MaxHeaderBytes, c.MaxHeaders = cfg.HTTP1.MaxHeadBytes, cfg.HTTP1.MaxHeaders
 	c.HeadTimeout = cfg.Timeouts.Head
 	c.Clock = cfg.Clock
-	if c.KeepAlive == 0 {
-		c.KeepAlive = keepAlive
-	}
 	c.OnRead, c.OnWritten = cfg.Metrics.BytesRead, cfg.Metrics.BytesWritten
 	return c
 }
-
-// keepAlive is how long a caller may be silent before it is asked for a sign
-// of life: streams of hours have no other bound.
-const keepAlive = 30 * time.Second
 
 // serveHTTP2 serves a connection that speaks HTTP/2; early is what was read of
 // it already.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
 	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
@@ -182,7 +183,8 @@ func (s *serving) serve(work context.Context, l *snapshot.Listener) error {
 func sameServer(a, b *snapshot.Listener) bool {
 	return a == b || a.Direction == b.Direction && a.Port == b.Port && a.Hosts == b.Hosts &&
 		a.Protocol == b.Protocol && a.Bytes == b.Bytes && a.TLS == b.TLS &&
-		a.Timeouts == b.Timeouts && a.MaxHeaders == b.MaxHeaders && a.MaxHeadBytes == b.MaxHeadBytes
+		a.Timeouts == b.Timeouts && a.MaxHeaders == b.MaxHeaders && a.MaxHeadBytes == b.MaxHeadBytes &&
+		a.HTTP2 == b.HTTP2
 }
 
 func listen(ctx context.Context, address string) (*net.TCPListener, error) {
@@ -237,7 +239,7 @@ func (r *running) alive() bool {
 func (s *serving) serverConfig(l *snapshot.Listener) ServerConfig {
 	cfg := ServerConfig{
 		Name: l.Name, Direction: l.Direction, Hosts: l.Hosts,
-		HTTP1: s.cfg.HTTP1, Timeouts: s.cfg.Timeouts, MaxConnections: s.cfg.MaxConnections,
+		HTTP1: s.cfg.HTTP1, HTTP2: s.cfg.HTTP2, Timeouts: s.cfg.Timeouts, MaxConnections: s.cfg.MaxConnections,
 		AccessLog: s.accessLog, Logger: s.cfg.Logger.With("listener", l.Name),
 	}
 	switch l.Protocol {
@@ -280,7 +282,21 @@ func (s *serving) serverConfig(l *snapshot.Listener) ServerConfig {
 	if l.MaxHeadBytes > 0 {
 		cfg.HTTP1.MaxHeadBytes = l.MaxHeadBytes
 	}
+	overlay(&cfg.HTTP2, l.HTTP2)
 	return cfg
+}
+
+// overlay lays what a listener says of HTTP/2 over the proxy's own.
+func overlay(cfg *http2.Config, o snapshot.HTTP2Options) {
+	if o.MaxStreams > 0 {
+		cfg.MaxConcurrentStreams = o.MaxStreams
+	}
+	if o.StreamWindow > 0 {
+		cfg.StreamWindow = o.StreamWindow
+	}
+	if o.KeepAlive > 0 {
+		cfg.KeepAlive, cfg.KeepAliveTimeout = o.KeepAlive, o.KeepAliveTimeout
+	}
 }
 
 // retire drains a server in the background.

@@ -36,6 +36,7 @@ type Listener struct {
 	Timeouts     Timeouts
 	MaxHeaders   int
 	MaxHeadBytes int
+	HTTP2        HTTP2Options
 	// TLS takes the callers in; nil: they speak in plain. It stays the same
 	// while its definition is.
 	TLS *transport.Server
@@ -63,6 +64,7 @@ type listenerSpec struct {
 	timeouts            Timeouts
 	maxHeaders          int
 	maxHeadBytes        int
+	http2               HTTP2Options
 	tls                 *transport.ServerConfig // nil: plain; server is made of it when it is opened
 	server              *transport.Server
 	transport           string // tells contexts apart
@@ -124,6 +126,7 @@ func (p *problems) connectionManager(spec *listenerSpec, hcm *hcmv3.HttpConnecti
 	spec.timeouts.Stream = p.duration(at+"stream_idle_timeout", hcm.GetStreamIdleTimeout(), 0)
 	spec.maxHeaders = int(common.GetMaxHeadersCount().GetValue())
 	spec.maxHeadBytes = int(hcm.GetMaxRequestHeadersKb().GetValue()) << 10
+	spec.http2 = p.http2Options(at+"http2_protocol_options.", hcm.GetHttp2ProtocolOptions())
 }
 
 // address reads an IP and a port as IP:PORT.

@@ -1,6 +1,8 @@
 package snapshot
 
 import (
+	"time"
+
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
@@ -36,7 +38,7 @@ func (p *problems) protocolOptions(spec *clusterSpec, c *clusterv3.Cluster) {
 		case *upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions:
 		case *upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions:
 			spec.cfg.Protocol = upstream.HTTP2
-			p.http2Options(spec, at+"explicit_http_config.http2_protocol_options.", v.Http2ProtocolOptions)
+			spec.http2(p.http2Options(at+"explicit_http_config.http2_protocol_options.", v.Http2ProtocolOptions))
 		case *upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http3ProtocolOptions:
 			p.add(at + "explicit_http_config.http3_protocol_options: is not supported: http_protocol_options and http2_protocol_options are")
 		default:
@@ -45,7 +47,7 @@ func (p *problems) protocolOptions(spec *clusterSpec, c *clusterv3.Cluster) {
 	case *upstreamhttpv3.HttpProtocolOptions_UseDownstreamProtocolConfig:
 		spec.cfg.Protocol = upstream.AsCaller
 		p.unsupported(at+"use_downstream_protocol_config.", o.UseDownstreamProtocolConfig, "http3_protocol_options")
-		p.http2Options(spec, at+"use_downstream_protocol_config.http2_protocol_options.", o.UseDownstreamProtocolConfig.GetHttp2ProtocolOptions())
+		spec.http2(p.http2Options(at+"use_downstream_protocol_config.http2_protocol_options.", o.UseDownstreamProtocolConfig.GetHttp2ProtocolOptions()))
 	default:
 		p.add(at + "auto_config: is not supported: explicit_http_config and use_downstream_protocol_config are")
 	}
@@ -57,20 +59,37 @@ const (
 	maxStreamNumbers = 1<<31 - 1
 )
 
-// http2Options reads what concerns us as a client. Other fields tell of Envoy's
-// own bounds and tables; the proxy's hold.
-func (p *problems) http2Options(spec *clusterSpec, at string, o *corev3.Http2ProtocolOptions) {
+// HTTP2Options is how HTTP/2 is spoken, as far as a resource says so; zero: not set.
+type HTTP2Options struct {
+	MaxStreams       uint32        // max_concurrent_streams
+	StreamWindow     uint32        // initial_stream_window_size
+	KeepAlive        time.Duration // connection_keepalive.interval
+	KeepAliveTimeout time.Duration // connection_keepalive.timeout
+}
+
+// http2 has a cluster's endpoints spoken to as o says.
+func (spec *clusterSpec) http2(o HTTP2Options) {
 	h := &spec.cfg.HTTP2
-	h.MaxStreams = p.within(at+"max_concurrent_streams", o.GetMaxConcurrentStreams(), 1)
-	h.StreamWindow = p.within(at+"initial_stream_window_size", o.GetInitialStreamWindowSize(), minStreamWindow)
+	h.MaxStreams, h.StreamWindow = o.MaxStreams, o.StreamWindow
+	h.KeepAlive, h.KeepAliveTimeout = o.KeepAlive, o.KeepAliveTimeout
+}
+
+// http2Options reads what concerns us. Other fields tell of Envoy's own bounds
+// and tables; the proxy's hold.
+func (p *problems) http2Options(at string, o *corev3.Http2ProtocolOptions) HTTP2Options {
 	k := o.GetConnectionKeepalive()
 	// Envoy pings in any case after that time, we do so when nothing was heard
 	// for it; the jitter that spreads Envoy's pings is not needed then.
-	h.KeepAlive = p.duration(at+"connection_keepalive.interval", k.GetInterval(), 0)
-	h.KeepAliveTimeout = p.duration(at+"connection_keepalive.timeout", k.GetTimeout(), 0)
+	h := HTTP2Options{
+		MaxStreams:       p.within(at+"max_concurrent_streams", o.GetMaxConcurrentStreams(), 1),
+		StreamWindow:     p.within(at+"initial_stream_window_size", o.GetInitialStreamWindowSize(), minStreamWindow),
+		KeepAlive:        p.duration(at+"connection_keepalive.interval", k.GetInterval(), 0),
+		KeepAliveTimeout: p.duration(at+"connection_keepalive.timeout", k.GetTimeout(), 0),
+	}
 	if h.KeepAlive > 0 && h.KeepAliveTimeout == 0 {
 		p.add("%sconnection_keepalive.timeout: is needed with an interval", at)
 	}
+	return h
 }
 
 // within reads an optional number from least to 2^31-1; 0 where it is not set.

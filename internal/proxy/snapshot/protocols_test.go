@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -90,5 +91,27 @@ func TestProtocolOptionsRefused(t *testing.T) {
 	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: pack(eds("d"))}
 	if _, err := compileCluster(xds.Resource{Name: "c", Message: c}); err == nil || !strings.Contains(err.Error(), "typed_extension_protocol_options") {
 		t.Errorf("options that are something else: %v", err)
+	}
+}
+
+// A listener says how HTTP/2 is spoken to its callers with the same fields.
+func TestListenerHTTP2(t *testing.T) {
+	manager := func(options string) *hcmv3.HttpConnectionManager {
+		return read(t, new(hcmv3.HttpConnectionManager), `{"rds": {"routeConfigName": "outbound"}, "http2ProtocolOptions": {`+options+`}}`)
+	}
+	l := listenerOf("outbound", "127.0.0.1", 4140, manager(`"maxConcurrentStreams": 7, "initialStreamWindowSize": 70000,
+		"connectionKeepalive": {"interval": "3s", "timeout": "2s"}`))
+	spec, err := compileListener(xds.Resource{Name: "outbound", Message: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := HTTP2Options{MaxStreams: 7, StreamWindow: 70000, KeepAlive: 3 * time.Second, KeepAliveTimeout: 2 * time.Second}
+	if spec.http2 != want {
+		t.Errorf("%+v, want %+v", spec.http2, want)
+	}
+	l = listenerOf("outbound", "127.0.0.1", 4140, manager(`"maxConcurrentStreams": 0`))
+	_, err = compileListener(xds.Resource{Name: "outbound", Message: l})
+	if want := "http_connection_manager.http2_protocol_options.max_concurrent_streams 0: must be from 1"; err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %q", err, want)
 	}
 }

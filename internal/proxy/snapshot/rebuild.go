@@ -294,7 +294,7 @@ func (s *Store) publishListener(l *listenerState, sets map[string]*hostSet) *Lis
 	if l.listener == nil || l.listener.spec != spec {
 		l.listener = &Listener{
 			Name: spec.name, Address: spec.address, Direction: spec.direction, Port: spec.port,
-			Protocol: spec.protocol, Hosts: l.hosts, Timeouts: spec.timeouts, MaxHeaders: spec.maxHeaders, MaxHeadBytes: spec.maxHeadBytes,
+			Protocol: spec.protocol, Hosts: l.hosts, Timeouts: spec.timeouts, MaxHeaders: spec.maxHeaders, MaxHeadBytes: spec.maxHeadBytes, HTTP2: spec.http2,
 			TLS:  spec.server,
 			spec: spec,
 		}
