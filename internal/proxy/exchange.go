@@ -70,9 +70,18 @@ func (x *exchange) known() (why telemetry.Reason, known bool) {
 	}
 	x.table, known = x.srv.cfg.Hosts.Lookup(x.req.Host)
 	if known && x.table == nil {
-		return telemetry.RouteNotFound, true
+		return x.noHost(), true
 	}
 	return telemetry.ViaUpstream, known
+}
+
+// noHost says which host it is that is not there: a port left out, or a name
+// that means nothing in this namespace, is seen at once then.
+func (x *exchange) noHost() telemetry.Reason {
+	if x.detail = "the mesh has no host " + string(x.req.Host); len(x.req.Host) == 0 {
+		x.detail = "it names no host"
+	}
+	return telemetry.RouteNotFound
 }
 
 // awaitRoutes asks the control plane for the authority, on its first use.
@@ -90,7 +99,7 @@ func (x *exchange) awaitRoutes() telemetry.Reason {
 	case errors.Is(err, snapshot.ErrTooManyHosts):
 		return telemetry.Overload
 	default:
-		return telemetry.RouteNotFound
+		return x.noHost()
 	}
 }
 
