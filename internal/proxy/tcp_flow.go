@@ -56,6 +56,7 @@ func (c *tcpConn) join() telemetry.Reason {
 	c.back.lost = func(reading bool) { c.lost(!reading) }
 
 	var wg sync.WaitGroup
+	sent := false
 	wg.Go(func() {
 		if len(c.early) > 0 {
 			c.there.onRead(len(c.early))
@@ -64,12 +65,16 @@ func (c *tcpConn) join() telemetry.Reason {
 			}
 			c.early = nil
 		}
-		c.there.run()
+		sent = c.there.run()
 	})
-	if c.back.run() {
+	answered := c.back.run()
+	if answered {
 		c.hear() // it ended in order
 	}
 	wg.Wait()
+	if sent && answered {
+		return telemetry.ViaUpstream // whatever came in the last moment
+	}
 	return c.interrupted()
 }
 
