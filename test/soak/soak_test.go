@@ -84,7 +84,7 @@ type world struct {
 	steady, changing, passing, bytes string
 	idle                             time.Duration // of the one that is changed
 	instances                        []*instance   // endpoints
-	leaving                          []*instance   // no longer endpoints, since the last change
+	leaving, left                    []*instance   // no longer endpoints, since the last change and the one before
 	started                          int
 	retiring                         sync.WaitGroup
 	// Addresses of instances that are gone. Others take them over, as restarted
@@ -133,6 +133,7 @@ func (w *world) retire(those []*instance) {
 func (w *world) config(of []*instance, passing bool) mesh.Config {
 	routes := []mesh.Route{
 		{Prefix: "/h2/", Cluster: "h2"},
+		{Prefix: "/large/", Cluster: "large"},
 		{Prefix: "/grpc.testing.TestService/", Cluster: "grpc"},
 		{Prefix: "/", Cluster: "h1"},
 	}
@@ -149,11 +150,12 @@ func (w *world) config(of []*instance, passing bool) mesh.Config {
 	clusters := []mesh.Cluster{
 		{Name: "h1", Protocol: mesh.HTTP1, Failures: 7},
 		{Name: "h2", Protocol: mesh.HTTP2, Failures: 7},
+		{Name: "large", Protocol: mesh.HTTP2, Failures: 7},
 		{Name: "grpc", Protocol: mesh.HTTP2, Failures: 7},
 		{Name: "tcp"},
 	}
 	for _, in := range of {
-		for i, addr := range []string{in.http, in.http, in.grpc, in.tcp} {
+		for i, addr := range []string{in.http, in.http, in.http, in.grpc, in.tcp} {
 			clusters[i].Endpoints = append(clusters[i].Endpoints, addr)
 		}
 	}
@@ -166,10 +168,12 @@ func (w *world) clients() []client {
 	var all []client
 	for _, at := range []struct{ name, addr string }{{"", w.steady}, {", changing listener", w.changing}} {
 		all = append(all,
-			httpClient("HTTP/1.1 to HTTP/1.1"+at.name, at.addr, "/h1/", false),
-			httpClient("HTTP/1.1 to HTTP/2"+at.name, at.addr, "/h2/", false),
-			httpClient("HTTP/2 to HTTP/1.1"+at.name, at.addr, "/h1/", true),
-			httpClient("HTTP/2 to HTTP/2"+at.name, at.addr, "/h2/", true),
+			httpClient("HTTP/1.1 to HTTP/1.1"+at.name, at.addr, "/h1/", false, body),
+			httpClient("HTTP/1.1 to HTTP/2"+at.name, at.addr, "/h2/", false, small),
+			httpClient("HTTP/1.1 to HTTP/2, large"+at.name, at.addr, "/large/", false, body),
+			httpClient("HTTP/2 to HTTP/1.1"+at.name, at.addr, "/h1/", true, body),
+			httpClient("HTTP/2 to HTTP/2"+at.name, at.addr, "/h2/", true, small),
+			httpClient("HTTP/2 to HTTP/2, large"+at.name, at.addr, "/large/", true, body),
 		)
 	}
 	rpcs, err := rpcClients(w.steady)
@@ -233,9 +237,10 @@ func (w *world) warm() {
 // change is one step of the churn. It returns once the proxy has it.
 func (w *world) change(i int) {
 	w.t.Helper()
-	// What left with the change before is out of use since then.
-	w.retire(w.leaving)
-	w.leaving = nil
+	// A program that is told to end waits a while, for those who have chosen it
+	// and not called it yet: here, for one change and another.
+	w.retire(w.left)
+	w.left, w.leaving = w.leaving, nil
 	switch i % 4 {
 	case 0: // some of the endpoints
 		some := append([]*instance(nil), w.instances...)
@@ -283,7 +288,7 @@ func (w *world) pass() {
 
 // slowClient asks for what is not answered at once.
 func slowClient(addr string, http2 bool) client {
-	c := httpClient("slow", addr, "/slow", http2)
+	c := client{kind: "slow"}
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP1(!http2)
 	transport.Protocols.SetUnencryptedHTTP2(http2)
@@ -335,7 +340,7 @@ func (w *world) inForce(of []*instance, passing bool) error {
 		}
 	}
 	for _, in := range of {
-		for _, want := range []string{"h1 " + in.http, "h2 " + in.http, "grpc " + in.grpc, "tcp " + in.tcp} {
+		for _, want := range []string{"h1 " + in.http, "h2 " + in.http, "large " + in.http, "grpc " + in.grpc, "tcp " + in.tcp} {
 			if !have[want] {
 				return fmt.Errorf("no endpoint %s", want)
 			}
@@ -365,6 +370,7 @@ func (w *world) inForce(of []*instance, passing bool) error {
 
 // end retires all that is left of the world but the proxy.
 func (w *world) end() {
+	w.retire(w.left)
 	w.retire(w.leaving)
 	w.retire(w.instances)
 	w.retiring.Wait()

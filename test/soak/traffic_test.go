@@ -101,9 +101,12 @@ func body() []byte {
 	return bytes.Repeat([]byte{byte('a' + rand.IntN(26))}, n)
 }
 
-// httpClient posts below a path by HTTP/1.1, or by HTTP/2 with prior knowledge.
+// small is a body that comes whole with its head.
+func small() []byte { return bytes.Repeat([]byte{byte('a' + rand.IntN(26))}, rand.IntN(2000)) }
+
+// httpClient posts to a path by HTTP/1.1, or by HTTP/2 with prior knowledge.
 // POST, because Go's client itself repeats others that fail.
-func httpClient(kind, addr, path string, http2 bool) client {
+func httpClient(kind, addr, path string, http2 bool, body func() []byte) client {
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetHTTP1(!http2)
 	transport.Protocols.SetUnencryptedHTTP2(http2)
@@ -123,7 +126,7 @@ func httpClient(kind, addr, path string, http2 bool) client {
 			return fmt.Errorf("body of %s: %w", res.Status, err)
 		}
 		if res.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s %q", res.Status, res.Header.Get("Recloser-Reason"), got)
+			return fmt.Errorf("%d bytes were answered %s: %s %q", len(sent), res.Status, res.Header.Get("Recloser-Reason"), got)
 		}
 		if !bytes.Equal(got, sent) {
 			return fmt.Errorf("%d bytes came back of %d", len(got), len(sent))
