@@ -57,8 +57,11 @@ func (c *Conn) finish(err error, lost bool) {
 	c.mu.Unlock()
 	c.tell()
 	if !lost {
-		if !peaceful {
+		switch {
+		case !peaceful:
 			_ = c.nc.SetWriteDeadline(time.Now().Add(lingerTime))
+		case !c.server: // where the owner ends as well, nobody sweeps any more
+			_ = c.nc.SetWriteDeadline(time.Now().Add(c.cfg.StallTimeout))
 		}
 		c.flush()
 	}
