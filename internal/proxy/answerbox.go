@@ -32,6 +32,9 @@ func newAnswerBox() *answerBox {
 // Head is an interim answer or the head of the final one.
 func (b *answerBox) Head(_ *http2.Stream, h *http2.Head, end bool) {
 	b.change(func() {
+		if len(b.heads) > maxInterims {
+			return // whoever takes them gives up before this one
+		}
 		b.heads = append(b.heads, h)
 		b.headEnd = end
 	})

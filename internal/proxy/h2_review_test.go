@@ -13,7 +13,10 @@ import (
 
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/bridge"
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
+	"github.com/reclosermesh/recloser/internal/proxy/listener"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
+	"github.com/reclosermesh/recloser/internal/telemetry"
 )
 
 // dialWindow is dialFramed by a caller that takes as many bytes of each answer.
@@ -375,4 +378,154 @@ func TestDeadlineThatIsOver(t *testing.T) {
 	if s := r.breakerState(); s.State != breaker.Closed {
 		t.Errorf("the breaker is %v after %+v", s.State, s.Last)
 	}
+}
+
+// The time that a request waited for a stream of its endpoint is not taken from
+// the time that the endpoint has for it.
+func TestWaitForAStreamIsNotIdleTime(t *testing.T) {
+	serve := func(c net.Conn) {
+		_, _ = io.ReadFull(c, make([]byte, len(xhttp2.ClientPreface)))
+		f := newFramed(t, c)
+		f.write(func() error {
+			return f.fr.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingMaxConcurrentStreams, Val: 1})
+		})
+		for fr := f.next(); fr != nil; fr = f.next() {
+			if h, ok := fr.(*xhttp2.MetaHeadersFrame); ok {
+				sleep(9 * time.Second)
+				f.headers(h.StreamID, true, ":status", "200")
+			}
+		}
+	}
+	inBubble(t, serve, func(sc *ServerConfig, uc *upstream.Config) {
+		uc.Protocol = upstream.HTTP2
+		uc.Limits.MaxConnections = 1
+		sc.Timeouts.Stream = 10 * time.Second
+	}, func(t *testing.T, b *bubble) {
+		f := newFramed(t, b.dial(t).Conn)
+		_, _ = io.WriteString(f.c, xhttp2.ClientPreface)
+		f.write(func() error { return f.fr.WriteSettings() })
+		f.get(1, "/")
+		f.get(3, "/")
+		for _, id := range []uint32{1, 3} {
+			if status, body := f.answer(id); status != "200" {
+				t.Errorf("stream %d: %s %q", id, status, body)
+			}
+		}
+		f.c.Close()
+	})
+}
+
+// A stream of an endpoint may end before its opener has gone on. Whoever sends
+// the request again is not disturbed by it.
+func TestReplayBeforeTheFirstTryIsJoined(t *testing.T) {
+	addr := framedBackend(t, func(_ int, f *framed) {
+		for fr := f.next(); fr != nil; fr = f.next() {
+			if h, ok := fr.(*xhttp2.MetaHeadersFrame); ok {
+				f.headers(h.StreamID, true, ":status", "200")
+			}
+		}
+	})
+	r := newRig(t, []string{addr}, func(_ *ServerConfig, uc *upstream.Config) { uc.Protocol = upstream.HTTP2 })
+	resp, err := client2(t).Get(r.url("/")) // there is a connection now
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+
+	ours, p := tcpPair(t)
+	c := &h2conn{srv: r.server, down: listener.NewConn(ours)}
+	begun := make(chan *stream, 1)
+	c.h2 = http2.NewServer(ours, nil, &r.server.http2, func(down *http2.Stream, h *http2.Head, end bool) http2.Sink {
+		st := &stream{conn: c, down: down}
+		st.news.L = &st.mu
+		_ = bridge.RequestView(&st.req, h, end)
+		st.x.begin(c.srv, &st.req)
+		st.in.end = end
+		begun <- st
+		return st
+	})
+	served := make(chan error)
+	go func() { served <- c.h2.Serve() }()
+	f := newFramed(t, p.Conn)
+	_, _ = io.WriteString(f.c, xhttp2.ClientPreface)
+	f.write(func() error { return f.fr.WriteSettings() })
+	f.get(1, "/")
+	st := receive(t, begun)
+
+	_, _ = st.x.known()
+	if why := st.x.choose(); why != telemetry.ViaUpstream || !st.x.tryAdmit() {
+		t.Fatal(why)
+	}
+	var space fieldSpace
+	first, ok := st.x.endpoint.TryOpen(st.x.requestFields(&space), st.bodyless(), (*answerSink)(st))
+	if !ok {
+		t.Fatal("no room for a stream")
+	}
+	(*answerSink)(st).Closed(first, &http2.StreamError{Code: xhttp2.ErrCodeRefusedStream, Remote: true, Unprocessed: true})
+	first.Reset(xhttp2.ErrCodeCancel)
+	st.mu.Lock()
+	st.joined(first)
+	if st.up == first {
+		t.Error("the stream that was refused is the exchange's")
+	}
+	st.mu.Unlock()
+	if status, _ := f.answer(1); status != "200" {
+		t.Error(status)
+	}
+	f.c.Close()
+	<-served
+	c.work.Wait()
+}
+
+// An endpoint cannot fill the memory with heads while a caller does not read.
+func TestInterimsAreBounded(t *testing.T) {
+	b := newAnswerBox()
+	for range 100 * maxInterims {
+		b.Head(nil, &http2.Head{Status: 103}, false)
+	}
+	n := 0
+	for ; len(b.heads) > 0; n++ {
+		b.head()
+	}
+	if n <= maxInterims || n > 2*maxInterims {
+		t.Errorf("%d heads are kept, want little more than the %d that are too many", n, maxInterims)
+	}
+}
+
+// What is lost with a connection that gave no sign of life is a lost connection.
+func TestLostStream(t *testing.T) {
+	for _, code := range []xhttp2.ErrCode{xhttp2.ErrCodeNo, xhttp2.ErrCodeCancel} {
+		if why := lostStream(&http2.StreamError{Conn: true, Code: code}, false); why != telemetry.ConnectionLost {
+			t.Errorf("%v: %v", code, why)
+		}
+	}
+	if why := lostStream(&http2.StreamError{Conn: true, Code: xhttp2.ErrCodeProtocol}, false); why != telemetry.UpstreamProtocol {
+		t.Errorf("%v", why)
+	}
+}
+
+// The proxy ends although an endpoint does not read what it is told at the end.
+func TestEndpointThatDoesNotReadTheEnd(t *testing.T) {
+	serve := func(c net.Conn) {
+		_, _ = io.ReadFull(c, make([]byte, len(xhttp2.ClientPreface)))
+		f := newFramed(t, c)
+		f.write(func() error { return f.fr.WriteSettings() })
+		for fr := f.next(); fr != nil; fr = f.next() {
+			if h, ok := fr.(*xhttp2.MetaHeadersFrame); ok {
+				f.headers(h.StreamID, true, ":status", "200")
+				break
+			}
+		}
+		for f.fr.WritePing(true, [8]byte{}) == nil {
+			sleep(time.Second)
+		}
+	}
+	inBubble(t, serve, func(_ *ServerConfig, uc *upstream.Config) { uc.Protocol = upstream.HTTP2 }, func(t *testing.T, b *bubble) {
+		p := b.dial(t)
+		p.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if resp, _ := p.answer(t, "GET"); resp.StatusCode != 200 {
+			t.Errorf("%d", resp.StatusCode)
+		}
+		p.Close()
+	})
 }

@@ -107,6 +107,9 @@ func (st *stream) relayUpgrade() {
 // joined begins the relaying. The endpoint may have answered already. mu is
 // held.
 func (st *stream) joined(up *http2.Stream) {
+	if up == st.refused { // it is being replaced already
+		return
+	}
 	if st.stage == over { // its answer was so quick that it is all here
 		if !st.upEnded {
 			up.Reset(xhttp2.ErrCodeCancel) // the rest of the request stays here
@@ -114,6 +117,7 @@ func (st *stream) joined(up *http2.Stream) {
 		return
 	}
 	st.up = up
+	st.touch() // the wait for it was another's time
 	if st.gone {
 		st.endRelay(st.goneReason())
 		return
@@ -277,7 +281,7 @@ func (a *answerSink) Closed(up *http2.Stream, err error) {
 // stale tells whether an event is not about the exchange any more, and takes
 // note of the stream that it came on. mu is held.
 func (st *stream) stale(up *http2.Stream) bool {
-	if st.stage == over || st.up != nil && st.up != up {
+	if st.stage == over || up == st.refused || st.up != nil && st.up != up {
 		return true
 	}
 	st.up = up // its first event may come before Open has returned
@@ -287,7 +291,7 @@ func (st *stream) stale(up *http2.Stream) bool {
 // lostStream is the reason for which a stream of an endpoint ended too early.
 func lostStream(e *http2.StreamError, begun bool) telemetry.Reason {
 	switch {
-	case e == nil, e.Conn && (e.Remote || e.Code == xhttp2.ErrCodeCancel):
+	case e == nil, e.Conn && (e.Remote || e.Code == xhttp2.ErrCodeCancel || e.Code == xhttp2.ErrCodeNo):
 		if begun {
 			return telemetry.ConnectionLostMidway
 		}
@@ -317,7 +321,7 @@ func (st *stream) replayable(e *http2.StreamError) bool {
 // Nothing of that reaches the caller or the breaker. mu is held.
 func (st *stream) replay() {
 	st.replays++
-	st.up = nil
+	st.up, st.refused = nil, st.up
 	st.stage = choosing
 	if st.done == nil {
 		st.done = make(chan struct{})

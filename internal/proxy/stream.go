@@ -53,6 +53,7 @@ type stream struct {
 	timer *time.Timer // of the deadline; nil: none
 
 	up       *http2.Stream  // the endpoint's; nil: none
+	refused  *http2.Stream  // the one before, on which the request was not looked at; nil: none
 	upEnded  bool           // its head was all of the request
 	owed     int            // bytes of the body for which the caller has no window back yet
 	answered bool           // all of the answer is handed over
