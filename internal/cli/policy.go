@@ -22,29 +22,41 @@ func newPolicyCommand() *cobra.Command {
 	var address, output string
 	var req observe.PolicyRequest
 	cmd := &cobra.Command{
-		Use:   "policy svc/NAME PORT",
+		Use:   "policy svc/NAME [PORT]",
 		Short: "Show the effective policy of a service's port, and where each value comes from",
 		Long: `Shows what holds for requests to a port of a service: what is spoken there,
 balancer, waiting, limits and breaker, each value with the object and line that it comes from, or
-whose default it is. It asks the mesh that runs; with -f it reads manifests.
+whose default it is. It asks the mesh that runs; with -f it reads manifests. PORT may
+be left out where the service has one port.
 
 With -o json or -o yaml it prints the document that 'linkerd diagnostics
 policy' prints; the breaker is at .protocol.Kind.Detect.http1.failure_accrual,
 and below Kind.Http1 or Kind.Http2 where the protocol is declared.`,
 		Example: `  recloser policy -n demo svc/bb 8080
-  recloser policy -n demo svc/bb 8080 -o json
+  recloser policy svc/bb -o json
   recloser policy -f mesh.yaml svc/bb 8080`,
-		Args: cobra.ExactArgs(2),
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return usagef("svc/NAME is missing: whose policy?")
+			case len(args) > 2:
+				return usagef("%q: nothing comes after svc/NAME and PORT", args[2])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, name, ok := strings.Cut(args[0], "/")
 			if !ok || name == "" || kind != "svc" && kind != "service" && kind != "services" {
 				return usagef("%q: name a service as svc/NAME", args[0])
 			}
-			port, err := strconv.ParseUint(args[1], 10, 16)
-			if err != nil || port == 0 {
-				return usagef("port %q: give a number from 1 to 65535", args[1])
+			req.Service = name
+			if len(args) > 1 {
+				port, err := strconv.ParseUint(args[1], 10, 16)
+				if err != nil || port == 0 {
+					return usagef("port %q: give a number from 1 to 65535", args[1])
+				}
+				req.Port = uint16(port)
 			}
-			req.Service, req.Port = name, uint16(port)
 			if output != "text" && output != "json" && output != "yaml" {
 				return usagef("--output %q: allowed are text, json and yaml", output)
 			}

@@ -229,19 +229,21 @@ func filter(r *http.Request) breakers.Filter {
 	return breakers.Filter{Namespace: r.URL.Query().Get("namespace"), Service: r.URL.Query().Get("service")}
 }
 
-// policy answers namespace, service, port, and client, the namespace of the
-// caller, by default the service's own.
+// policy answers namespace, service, port (by default the service's only one),
+// and client, the namespace of the caller, by default the service's own.
 func (o *Observer) policy(w http.ResponseWriter, r *http.Request) error {
 	form := r.URL.Query()
 	req := PolicyRequest{Namespace: form.Get("namespace"), Service: form.Get("service"), Client: form.Get("client")}
 	if req.Service == "" {
 		return badRequestf("service is missing")
 	}
-	port, err := strconv.ParseUint(form.Get("port"), 10, 16)
-	if err != nil || port == 0 {
-		return badRequestf("port %q: give a number from 1 to 65535", form.Get("port"))
+	if form.Get("port") != "" {
+		port, err := strconv.ParseUint(form.Get("port"), 10, 16)
+		if err != nil || port == 0 {
+			return badRequestf("port %q: give a number from 1 to 65535", form.Get("port"))
+		}
+		req.Port = uint16(port)
 	}
-	req.Port = uint16(port)
 	if req.Namespace == "" {
 		req.Namespace = o.defaultNamespace()
 	}

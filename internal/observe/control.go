@@ -3,6 +3,7 @@ package observe
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -222,6 +223,9 @@ func (p plane) Policy(r PolicyRequest) (Policy, error) {
 	// Routes that hold for one namespace's clients only do not exist yet, so
 	// the client's namespace changes nothing.
 	e, err := p.c.Policy(r.Namespace, r.Service, r.Port)
+	if _, ok := errors.AsType[*policy.PortNeededError](err); ok {
+		return Policy{}, badRequest{err}
+	}
 	if err != nil {
 		return Policy{}, &NotFoundError{err}
 	}

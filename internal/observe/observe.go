@@ -62,7 +62,7 @@ type PolicyRequest struct {
 	Client    string // namespace of the caller
 	Namespace string
 	Service   string
-	Port      uint16
+	Port      uint16 // 0: the service's only one
 }
 
 // Policy is an effective policy in two forms, both as JSON has them.
@@ -73,7 +73,8 @@ type Policy struct {
 
 // Configuration is what the mesh was told, and the way to tell it more.
 type Configuration interface {
-	// Policy fails with a NotFoundError for a service or a port that is not.
+	// Policy fails with a NotFoundError for a service or a port that is not, and
+	// with a policy.PortNeededError where a port is not named and must be.
 	Policy(PolicyRequest) (Policy, error)
 	Findings() []lint.Finding
 	// Annotations are those that an object has now; ok is false when there is

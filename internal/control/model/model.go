@@ -12,6 +12,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -83,6 +85,19 @@ func (s *Service) Port(number uint16) *Port {
 		}
 	}
 	return nil
+}
+
+// PortList is the Service's ports as a message names them: "80 (http), 443".
+func (s *Service) PortList() string {
+	var list []string
+	for i := range s.Ports {
+		item := strconv.Itoa(int(s.Ports[i].Number))
+		if s.Ports[i].Name != "" {
+			item += " (" + s.Ports[i].Name + ")"
+		}
+		list = append(list, item)
+	}
+	return strings.Join(list, ", ")
 }
 
 // Endpoint is one address that answers for a Service's port.

@@ -1,6 +1,9 @@
 package model
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Protocol is what is spoken on a port, as far as a proxy must know it.
 type Protocol uint8
@@ -41,6 +44,17 @@ func (p Protocol) String() string {
 
 // MarshalText writes it as String does.
 func (p Protocol) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote, and nothing else.
+func (p *Protocol) UnmarshalText(text []byte) error {
+	for q := Detect; q <= TCP; q++ {
+		if q.String() == string(text) {
+			*p = q
+			return nil
+		}
+	}
+	return fmt.Errorf("protocol %q: allowed are detect, http/1.1, http/2, tls and tcp", text)
+}
 
 // Opaque says that the proxy passes bytes on without looking at them.
 func (p Protocol) Opaque() bool { return p == TLS || p == TCP }

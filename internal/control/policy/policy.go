@@ -13,7 +13,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/control/lint"
@@ -193,30 +192,55 @@ func Build(prev *Table, w *model.World) *Table {
 	return t
 }
 
+// PortNeededError says that a port must be named.
+type PortNeededError struct {
+	Service model.Name
+	Has     string // the ports that there are
+}
+
+func (e *PortNeededError) Error() string {
+	return fmt.Sprintf("service %s in namespace %s has several ports; name one of %s", e.Service.Name, e.Service.Namespace, e.Has)
+}
+
+// portOf is the port of that number, or the only one where the number is 0.
+func portOf(s *model.Service, number uint16) (*model.Port, error) {
+	if p := s.Port(number); p != nil {
+		return p, nil
+	}
+	switch {
+	case number != 0:
+		return nil, fmt.Errorf("service %s in namespace %s has no port %d; it has %s", s.Name.Name, s.Namespace, number, s.PortList())
+	case len(s.Ports) == 0:
+		return nil, fmt.Errorf("service %s in namespace %s has no ports", s.Name.Name, s.Namespace)
+	case len(s.Ports) > 1:
+		return nil, &PortNeededError{s.Name, s.PortList()}
+	}
+	return &s.Ports[0], nil
+}
+
 // Effective is the policy for requests from a namespace to a service's port.
+// Port 0 is the service's only one; where it has several, the error is a
+// PortNeededError.
 func (t *Table) Effective(client string, service model.Name, port uint16) (*Effective, error) {
 	s := t.world.Service(service.Namespace, service.Name)
 	p := t.services[service]
 	if s == nil || p == nil {
 		return nil, fmt.Errorf("there is no service %s in namespace %s", service.Name, service.Namespace)
 	}
-	if s.Port(port) == nil {
-		ports := make([]string, 0, len(s.Ports))
-		for i := range s.Ports {
-			ports = append(ports, strconv.Itoa(int(s.Ports[i].Number)))
-		}
-		return nil, fmt.Errorf("service %s in namespace %s has no port %d; it has %v", service.Name, service.Namespace, port, ports)
+	sp, err := portOf(s, port)
+	if err != nil {
+		return nil, err
 	}
 	unlimited := Value[uint32]{Unlimited, Origin{Default: "Recloser: no limit"}}
 	return &Effective{
-		Client: client, Namespace: service.Namespace, Service: service.Name, Port: port,
-		Protocol:       protocol(s.Port(port)),
+		Client: client, Namespace: service.Namespace, Service: service.Name, Port: sp.Number,
+		Protocol:       protocol(sp),
 		Balancer:       p.balancer,
 		ConnectTimeout: Value[time.Duration]{time.Second, Origin{Default: "Linkerd"}},
 		FailFast:       p.failFast,
 		MaxWaiting:     p.maxWaiting,
 		Limits:         Limits{unlimited, unlimited, unlimited, unlimited},
-		TLS:            t.tls(client, service, port),
+		TLS:            t.tls(client, service, sp.Number),
 		Breaker:        p.breaker,
 		BreakerOff:     p.off,
 		Findings:       p.findings,

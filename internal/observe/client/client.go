@@ -131,7 +131,10 @@ func (c *Client) Breakers(ctx context.Context, f breakers.Filter) (*breakers.Lis
 
 // Policy asks for an effective policy; both forms are kept as JSON.
 func (c *Client) Policy(ctx context.Context, r observe.PolicyRequest) (effective, linkerd json.RawMessage, err error) {
-	q := url.Values{"service": {r.Service}, "port": {strconv.Itoa(int(r.Port))}}
+	q := url.Values{"service": {r.Service}}
+	if r.Port != 0 {
+		q.Set("port", strconv.Itoa(int(r.Port)))
+	}
 	set(q, "namespace", r.Namespace)
 	set(q, "client", r.Client)
 	var p struct {
