@@ -283,13 +283,16 @@ func (x *exchange) count() {
 	case x.reason == telemetry.DownstreamGone && x.status == 0:
 		// A caller that did not wait says nothing about the service.
 	case x.endpoint != nil:
-		status := x.status
-		if status == 0 {
-			status = x.reason.Answer().Status
+		status, grpc := x.status, x.grpc
+		if status == 0 { // the caller did not wait for what it was to get
+			a := x.reason.Answer()
+			if status = a.Status; x.isGRPC() {
+				status, grpc = 200, a.GRPC
+			}
 		}
 		// Of an answer that its caller did not take to the end, the status tells.
 		success := x.success || x.reason == telemetry.DownstreamGone && status < 500
-		x.endpoint.Metrics().Response(status, x.grpc, success, took)
+		x.endpoint.Metrics().Response(status, grpc, success, took)
 		if x.reason != telemetry.ViaUpstream {
 			x.cluster.Metrics().Failed(x.reason)
 		}

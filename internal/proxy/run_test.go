@@ -428,3 +428,54 @@ func TestRunSaysWhatIsWrongAtTheStart(t *testing.T) {
 		t.Errorf("admin port taken: %v", err)
 	}
 }
+
+// What is under way on a listener that changes goes on, however short the drain
+// timeout is: that is for the proxy's own end.
+func TestRunStreamsOutliveAChangedListener(t *testing.T) {
+	echo := startUpstream(t, func(p *peer, _ int) { _, _ = io.Copy(p.Conn, p.br) })
+	var logged logCount
+	res := resources{Outbound: freePort(t), Endpoint: portOf(echo.addr)}
+	r := startRun(t, res, func(c *Config) {
+		c.DrainTimeout = time.Millisecond
+		c.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+	})
+	r.until("ready", r.ready)
+	p := dial(t, "127.0.0.1:"+res.Outbound)
+	p.send("CONNECT bb:8080 HTTP/1.1\r\nHost: bb:8080\r\n\r\n")
+	if head := p.head(); !strings.HasPrefix(head, "HTTP/1.1 200") {
+		t.Fatal(head)
+	}
+	res.Idle = "30s"
+	r.write(res)
+	r.until("the changed listener is served", func() bool { return logged.of("listener serves") == 2 })
+	for i := range 500 {
+		p.send("x")
+		if b, err := p.br.ReadByte(); b != 'x' || err != nil {
+			t.Fatalf("after %d bytes: %v", i, err)
+		}
+	}
+}
+
+// logCount counts lines of a log.
+type logCount struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logCount) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(b))
+	return len(b), nil
+}
+
+func (l *logCount) of(what string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.Contains(line, what) {
+			n++
+		}
+	}
+	return n
+}

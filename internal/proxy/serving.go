@@ -31,6 +31,8 @@ type serving struct {
 	// Owned by run.
 	running  map[string]*running
 	draining sync.WaitGroup
+	ending   context.Context // ends when the proxy has waited for what is draining for long enough
+	end      context.CancelFunc
 	told     string // of the last failure, which is not repeated in the log
 
 	mu    sync.Mutex
@@ -48,8 +50,9 @@ type running struct {
 }
 
 func newServing(cfg *Config, store *snapshot.Store, metrics *telemetry.Proxy, accessLog *telemetry.AccessLog) *serving {
+	ending, end := context.WithCancel(context.Background())
 	return &serving{
-		cfg: cfg, store: store, metrics: metrics, accessLog: accessLog,
+		ending: ending, end: end, cfg: cfg, store: store, metrics: metrics, accessLog: accessLog,
 		running: make(map[string]*running), state: errors.New("starting"),
 	}
 }
@@ -118,7 +121,7 @@ func (s *serving) follow(work context.Context, snap *snapshot.Snapshot) error {
 		if !wanted[name] {
 			delete(s.running, name)
 			s.cfg.Logger.Info("listener removed", "name", name, "address", r.address)
-			s.retire(work, r)
+			s.retire(work, r, true)
 		}
 	}
 	var errs []error
@@ -174,7 +177,7 @@ func (s *serving) serve(work context.Context, l *snapshot.Listener) error {
 	s.running[l.Name] = s.start(work, l, address, socket)
 	s.cfg.Logger.Info("listener serves", "name", l.Name, "address", socket.Addr().String())
 	if old != nil {
-		s.retire(work, old)
+		s.retire(work, old, old.listener.TLS != l.TLS)
 	}
 	return nil
 }
@@ -299,11 +302,18 @@ func overlay(cfg *http2.Config, o snapshot.HTTP2Options) {
 	}
 }
 
-// retire drains a server in the background.
-func (s *serving) retire(work context.Context, r *running) {
+// retire drains a server in the background. bounded: within the drain timeout,
+// because what it let in should not go on by rules that hold no more; otherwise
+// what is under way ends by itself, be it a stream of hours, or with the proxy.
+func (s *serving) retire(work context.Context, r *running, bounded bool) {
 	s.draining.Go(func() {
-		ctx, cancel := context.WithTimeout(work, s.cfg.DrainTimeout)
+		ctx, cancel := context.WithCancel(work)
 		defer cancel()
+		if bounded {
+			ctx, cancel = context.WithTimeout(ctx, s.cfg.DrainTimeout)
+			defer cancel()
+		}
+		defer context.AfterFunc(s.ending, cancel)()
 		r.drain(ctx)
 	})
 }
@@ -320,6 +330,7 @@ func (r *running) drain(ctx context.Context) {
 func (s *serving) drainAll(work context.Context) {
 	ctx, cancel := context.WithTimeout(work, s.cfg.DrainTimeout)
 	defer cancel()
+	defer context.AfterFunc(ctx, s.end)()
 	for _, dir := range []telemetry.Direction{telemetry.Inbound, telemetry.Outbound} {
 		var wg sync.WaitGroup
 		for _, r := range s.running {
