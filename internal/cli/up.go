@@ -74,7 +74,7 @@ that was started.`,
 	}
 	f := cmd.Flags()
 	f.StringArrayVarP(&cfg.Paths, "filename", "f", nil, "manifest file or folder; may be given several times")
-	f.StringArrayVar(&publish, "publish", nil, "open a port of this machine to a service: [IP:]PORT=SERVICE[.NAMESPACE][:PORT]; may be given several times")
+	f.StringArrayVar(&publish, "publish", nil, "open a port of this machine to a service: [IP:]PORT=SERVICE[.NAMESPACE][:PORT], by default the service's only port, or 80; may be given several times")
 	f.StringVar(&cfg.HTTPAddress, "http-address", observe.DefaultAddress, "where the HTTP API listens")
 	f.StringVar(&cfg.XDSAddress, "xds-address", "127.0.0.1:0", "where proxies connect; port 0 lets the system choose")
 	f.StringVar(&cfg.ProxyPath, "proxy", "", "the recloser-proxy program (default: beside this one, else in PATH)")

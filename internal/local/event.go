@@ -20,12 +20,16 @@ const (
 	Draining EventKind = "draining"  // it gets no new requests and finishes what it has
 	Ended    EventKind = "ended"     // nothing of it is left
 	Refused  EventKind = "refused"   // an object that cannot be run (Problem)
+
+	// Unpublished is of a Gateway, its Owner, that waits for its service or
+	// for a port of it (Detail).
+	Unpublished EventKind = "unpublished"
 )
 
 // Event is something that people may want to hear of.
 type Event struct {
 	Kind     EventKind
-	Instance string // name of the Pod; empty for Refused
+	Instance string // name of the Pod; empty for Refused and Unpublished
 	Owner    string // "deployment/good -n demo"
 	// Part is the program that an event is about: the container's name or
 	// "sidecar".
@@ -63,6 +67,8 @@ func (e Event) String() string {
 			return fmt.Sprintf("%s (%s) is not run: %s", e.Owner, e.Where, e.Detail)
 		}
 		return fmt.Sprintf("%s is not run: %s", e.Owner, e.Detail)
+	case Unpublished:
+		return fmt.Sprintf("publish %s waits: %s", e.Owner, e.Detail)
 	case Draining:
 		return e.Instance + " finishes what it has and ends"
 	default:

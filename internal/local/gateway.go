@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,14 +23,17 @@ type Gateway struct {
 	// Service and Namespace name the service. An empty Namespace is the only
 	// one that has a service of that name.
 	Service, Namespace string
-	// Port of the service.
+	// Port of the service. 0 is its only one or, of several, 80.
 	Port uint16
 }
 
+// defaultPort is taken of several ports of a service where none is named.
+const defaultPort = 80
+
 // ParseGateway reads "[IP:]PORT=SERVICE[.NAMESPACE][:PORT]". The IP defaults to
-// 127.0.0.1 and the service's port to 80.
+// 127.0.0.1, and the service's port to its only one or, of several, to 80.
 func ParseGateway(s string) (Gateway, error) {
-	g := Gateway{Port: 80}
+	var g Gateway
 	listen, service, ok := strings.Cut(s, "=")
 	if !ok {
 		return g, fmt.Errorf("%q: want [IP:]PORT=SERVICE[.NAMESPACE][:PORT]", s)
@@ -62,7 +66,10 @@ func (g Gateway) String() string {
 	if g.Namespace != "" {
 		host += "." + g.Namespace
 	}
-	return fmt.Sprintf("%s -> %s:%d", g.Listen, host, g.Port)
+	if g.Port != 0 {
+		host += ":" + strconv.Itoa(int(g.Port))
+	}
+	return fmt.Sprintf("%s -> %s", g.Listen, host)
 }
 
 // Published says of each gateway where it leads, as a URL where a browser could
@@ -71,45 +78,86 @@ func (m *Mesh) Published() []string {
 	w := m.cfg.Worlds.World()
 	var out []string
 	for _, g := range m.cfg.Gateways {
-		line, p := g.String(), model.Detect
-		if g.resolve(w) {
-			if s := w.Service(g.Namespace, g.Service); s != nil && s.Port(g.Port) != nil {
-				p = s.Port(g.Port).Protocol.Protocol
-			}
+		port, err := g.resolve(w)
+		switch {
+		case err != nil:
+			out = append(out, g.String()+" (waits: "+err.Error()+")")
+		case port.Protocol.Protocol == model.Detect || port.Protocol.Protocol == model.HTTP1:
+			out = append(out, "http://"+g.String())
+		default:
+			out = append(out, g.String()+" ("+port.Protocol.Protocol.String()+")")
 		}
-		if p == model.Detect || p == model.HTTP1 {
-			line = "http://" + line
-		} else {
-			line += " (" + p.String() + ")"
-		}
-		out = append(out, line)
 	}
 	return out
 }
 
-// resolve fills in the namespace, false if it cannot be known yet.
-func (g *Gateway) resolve(w *model.World) bool {
-	if g.Namespace != "" {
-		return true
+// portError says that a service is there and the port that is wanted of it is
+// not.
+type portError struct{ text string }
+
+func (e *portError) Error() string { return e.text }
+
+// resolve finds the port that the gateway leads to, and fills in its number and
+// namespace. The error says what is missing yet.
+func (g *Gateway) resolve(w *model.World) (*model.Port, error) {
+	s, err := g.find(w)
+	if err != nil {
+		return nil, err
 	}
-	found := ""
-	for _, s := range w.Services() {
-		if s.Name.Name == g.Service {
-			if found != "" {
-				return false
-			}
-			found = s.Namespace
+	port := s.Port(g.Port)
+	if g.Port == 0 {
+		if port = s.Port(defaultPort); len(s.Ports) == 1 {
+			port = &s.Ports[0]
 		}
 	}
-	g.Namespace = found
-	return found != ""
+	switch {
+	case port != nil:
+		g.Namespace, g.Port = s.Namespace, port.Number
+		return port, nil
+	case len(s.Ports) == 0:
+		return nil, &portError{fmt.Sprintf("service %s has no ports", s.Name.Name)}
+	case g.Port == 0:
+		return nil, &portError{fmt.Sprintf("service %s has several ports; name one of %s", s.Name.Name, s.PortList())}
+	default:
+		return nil, &portError{fmt.Sprintf("service %s has no port %d; it has %s", s.Name.Name, g.Port, s.PortList())}
+	}
 }
 
-// checkGateways finds ports that are taken before anything is started.
+// find is the service of the gateway's name.
+func (g *Gateway) find(w *model.World) (*model.Service, error) {
+	if g.Namespace != "" {
+		if s := w.Service(g.Namespace, g.Service); s != nil {
+			return s, nil
+		}
+		return nil, fmt.Errorf("there is no service %s in namespace %s", g.Service, g.Namespace)
+	}
+	var found []*model.Service
+	var named []string
+	for _, s := range w.Services() {
+		if s.Name.Name == g.Service {
+			found = append(found, s)
+			named = append(named, s.Name.Name+"."+s.Namespace)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("there is no service %s", g.Service)
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("there are several services %s; name one of %s", g.Service, strings.Join(named, ", "))
+}
+
+// checkGateways finds, before anything is started, ports that are taken, and
+// services that do not have the port that is wanted.
 func (m *Mesh) checkGateways(ctx context.Context) error {
 	for _, g := range m.cfg.Gateways {
 		if !canListen(ctx, g.Listen.Addr(), g.Listen.Port()) {
 			return fmt.Errorf("publish %s: %s cannot be listened on; is something else there?", g, g.Listen)
+		}
+		var wrong *portError
+		if _, err := g.resolve(m.cfg.Worlds.World()); errors.As(err, &wrong) {
+			return fmt.Errorf("publish %s: %w", g, err)
 		}
 	}
 	return nil
@@ -155,23 +203,20 @@ func (m *Mesh) runGateway(ctx context.Context, g Gateway, at *place) {
 	c.run(ctx)
 }
 
-// awaitService waits until the namespace of the service is known, false if ctx
-// ends before.
+// awaitService waits until there is the service with its port, and tells what is
+// missing. It is false if ctx ends before.
 func (m *Mesh) awaitService(ctx context.Context, g *Gateway) bool {
 	changed, stop := m.cfg.Worlds.Watch()
 	defer stop()
-	told := false
+	told := ""
 	for {
-		w := m.cfg.Worlds.World()
-		if g.resolve(w) {
+		_, err := g.resolve(m.cfg.Worlds.World())
+		if err == nil {
 			return true
 		}
-		if !told && len(w.Services()) > 0 {
-			told = true
-			m.cfg.Notify(Event{
-				Kind: Refused, Owner: "publish " + g.String(),
-				Detail: fmt.Sprintf("there is not exactly one service %q; name it as SERVICE.NAMESPACE, or add it", g.Service),
-			})
+		if reason := err.Error(); reason != told {
+			told = reason
+			m.cfg.Notify(Event{Kind: Unpublished, Owner: g.String(), Detail: reason})
 		}
 		select {
 		case <-changed:

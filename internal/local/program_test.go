@@ -184,6 +184,7 @@ func TestContainerProbe(t *testing.T) {
 
 func FuzzParseGateway(f *testing.F) {
 	f.Add("8200=checkout:80")
+	f.Add("8200=checkout")
 	f.Add("127.0.0.1:8200=a.b.svc.cluster.local")
 	f.Fuzz(func(t *testing.T, s string) {
 		g, err := ParseGateway(s)
@@ -195,7 +196,10 @@ func FuzzParseGateway(f *testing.F) {
 		if g.Namespace != "" {
 			full += "." + g.Namespace
 		}
-		again, err := ParseGateway(fmt.Sprintf("%s:%d", full, g.Port))
+		if g.Port != 0 {
+			full = fmt.Sprintf("%s:%d", full, g.Port)
+		}
+		again, err := ParseGateway(full)
 		if err != nil || again != g {
 			t.Errorf("%q is %+v, but %q is %+v (%v)", s, g, full, again, err)
 		}
