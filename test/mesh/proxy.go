@@ -24,6 +24,7 @@ type Proxy struct {
 	file  string // its resources
 	cmd   *exec.Cmd
 	log   output
+	told  bool // to end
 	ended chan struct{}
 	err   error // of Wait; read after ended
 }
@@ -48,7 +49,13 @@ func Start(t testing.TB, cfg Config, args ...string) *Proxy {
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
+		if !p.Running() && !p.told {
+			t.Errorf("recloser-proxy has ended by itself: %v", p.err)
+		}
 		p.Kill()
+		if strings.Contains(p.Log(), "DATA RACE") { // where it was built to look
+			t.Error("recloser-proxy has a data race")
+		}
 		if t.Failed() {
 			t.Logf("recloser-proxy %s:\n%s", strings.Join(argv, " "), p.Log())
 		}
@@ -141,6 +148,7 @@ func (p *Proxy) Running() bool {
 // Terminate asks the proxy to end in peace, and does not wait.
 func (p *Proxy) Terminate() {
 	p.t.Helper()
+	p.told = true
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
@@ -160,6 +168,7 @@ func (p *Proxy) Wait() error {
 
 // Kill ends the process at once.
 func (p *Proxy) Kill() {
+	p.told = true
 	_ = p.cmd.Process.Kill() // an error: it has ended
 	<-p.ended
 }
