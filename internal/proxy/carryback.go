@@ -49,6 +49,7 @@ func (k *carrier) declined() telemetry.Reason {
 	x := k.x
 	if x.status != 101 {
 		x.settle(x.verdict())
+		x.success = false // not for the caller
 	}
 	x.status = 0
 	x.detail = "an answer that does not fit a request to upgrade"

@@ -529,3 +529,53 @@ func TestEndpointThatDoesNotReadTheEnd(t *testing.T) {
 		p.Close()
 	})
 }
+
+// A deadline that comes in the very moment in which a WebSocket is opened does
+// not end it.
+func TestDeadlineAtTheTunnelsBeginning(t *testing.T) {
+	for _, protocol := range []upstream.Protocol{upstream.HTTP1, upstream.HTTP2} {
+		t.Run(protocol.String(), func(t *testing.T) {
+			addr := startUpstream(t, func(p *peer, _ int) {
+				p.switching()
+				_, _ = io.Copy(p.Conn, p.br)
+			}).addr
+			if protocol == upstream.HTTP2 {
+				addr = framedBackend(t, func(_ int, f *framed) {
+					for fr := f.next(); fr != nil; fr = f.next() {
+						switch fr := fr.(type) {
+						case *xhttp2.MetaHeadersFrame:
+							f.headers(fr.StreamID, false, ":status", "200")
+						case *xhttp2.DataFrame:
+							f.write(func() error { return f.fr.WriteData(fr.StreamID, fr.StreamEnded(), fr.Data()) })
+						}
+					}
+				}, takesWebSockets)
+			}
+			hosts := &hostTables{}
+			r := newRig(t, []string{addr}, func(sc *ServerConfig, uc *upstream.Config) {
+				uc.Protocol = protocol
+				sc.Hosts = hosts
+			})
+			hosts.set("bb:8080", anyPath(time.Hour, r.cluster))
+			f := dialFramed(t, r.addr)
+			f.webSocket(1)
+			if h, ok := f.next().(*xhttp2.MetaHeadersFrame); !ok || h.PseudoValue("status") != "200" {
+				t.Fatal(h)
+			}
+			r.server.mu.Lock()
+			for s := range r.server.conns {
+				c := s.(*h2conn)
+				c.mu.Lock()
+				st := c.first
+				c.mu.Unlock()
+				eventually(t, "the tunnel is open", st.open.Load)
+				st.cut(telemetry.RequestTimeout) // as its timer does, which had begun to
+			}
+			r.server.mu.Unlock()
+			f.write(func() error { return f.fr.WriteData(1, true, []byte("hello")) })
+			if status, body := f.answer(1); status != "" || body != "hello" {
+				t.Errorf("%q %q", status, body)
+			}
+		})
+	}
+}

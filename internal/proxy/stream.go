@@ -207,6 +207,9 @@ func (st *stream) expire() { st.cut(telemetry.IdleTimeout) }
 func (st *stream) cut(why telemetry.Reason) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
+	if why == telemetry.RequestTimeout && st.tunnel {
+		return // the timer had begun when it was stopped
+	}
 	switch st.stage {
 	case choosing, carrying: // its goroutine sees to it
 		st.interrupt()
@@ -376,6 +379,8 @@ func (st *stream) refuseLocked(why telemetry.Reason) {
 	}
 	switch {
 	case st.gone:
+	case x.headSent && x.isGRPC() && !st.answered:
+		st.sendStatus()
 	case x.headSent || why.Answer().Status == 0:
 		st.reset(st.resetCode(why))
 	default:
@@ -415,6 +420,22 @@ func (st *stream) sendRefusal() {
 	if len(body) > 0 {
 		st.down.SendData(body, true)
 	}
+	st.handedOver()
+	st.conn.h2.Flush()
+}
+
+// sendStatus ends the answer to a gRPC call that its endpoint has left in the
+// middle: a reset would be INTERNAL to the caller, who is to know better whether
+// to try again.
+func (st *stream) sendStatus() {
+	_, headers, _ := st.x.refusal()
+	fields := headers[:0]
+	for _, h := range headers {
+		if http1.EqualFold(h.Name, "grpc-status") || http1.EqualFold(h.Name, "grpc-message") || http1.EqualFold(h.Name, "recloser-reason") {
+			fields = append(fields, h)
+		}
+	}
+	st.down.SendHead(fields, true)
 	st.handedOver()
 	st.conn.h2.Flush()
 }
