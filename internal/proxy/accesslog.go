@@ -17,6 +17,7 @@ func (x *exchange) log(down *listener.Conn, protocol string) {
 		UpstreamTime:     -1,
 		Protocol:         protocol,
 		Status:           x.status,
+		GRPCStatus:       x.grpc,
 		Reason:           x.reason,
 		BytesReceived:    x.received,
 		BytesSent:        x.sent,

@@ -3,15 +3,19 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"math/rand/v2"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
+	"github.com/reclosermesh/recloser/internal/proxy/http2"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
+	"github.com/reclosermesh/recloser/internal/proxy/transport"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
@@ -195,8 +199,31 @@ func (x *exchange) connectFailure(err error) telemetry.Reason {
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return telemetry.ConnectTimeout
 	default:
+		x.detail = connectDetail(err)
 		return telemetry.ConnectFailure
 	}
+}
+
+// connectDetail is the kind of a failure, as far as it is the caller's to know;
+// the access log has all of it.
+func connectDetail(err error) string {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, record := errors.AsType[tls.RecordHeaderError](err)
+	alert, refused := errors.AsType[tls.AlertError](err)
+	_, spoken := errors.AsType[*http2.ConnError](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "it refuses connections"
+	case untrusted:
+		return "its certificate is not trusted"
+	case record:
+		return "it does not speak TLS"
+	case refused:
+		return alert.Error()
+	case spoken, errors.Is(err, transport.ErrNoHTTP2):
+		return "it does not speak HTTP/2"
+	}
+	return ""
 }
 
 // repeatable tells whether the request may reach an endpoint twice: only if

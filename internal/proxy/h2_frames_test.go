@@ -288,3 +288,58 @@ func TestIdleHTTP2(t *testing.T) {
 		}
 	}
 }
+
+// A gRPC call whose endpoint goes in the middle of its answer ends with a
+// status, as a call of gRPC does.
+func TestGRPCEndsWithStatus(t *testing.T) {
+	for _, how := range []string{"connection", "stream"} {
+		t.Run(how, func(t *testing.T) {
+			addr := framedBackend(t, func(_ int, f *framed) {
+				for fr := f.next(); fr != nil; fr = f.next() {
+					h, ok := fr.(*xhttp2.MetaHeadersFrame)
+					if !ok {
+						continue
+					}
+					f.headers(h.StreamID, false, ":status", "200", "content-type", "application/grpc")
+					f.write(func() error { return f.fr.WriteData(h.StreamID, false, make([]byte, 5)) })
+					if how == "connection" {
+						return
+					}
+					f.write(func() error { return f.fr.WriteRSTStream(h.StreamID, xhttp2.ErrCodeInternal) })
+				}
+			})
+			r := newRig(t, []string{addr}, func(_ *ServerConfig, uc *upstream.Config) { uc.Protocol = upstream.HTTP2 })
+			q, _ := http.NewRequest(http.MethodPost, r.url("/s/m"), nil)
+			q.Header.Set("Content-Type", "application/grpc")
+			resp, err := client2(t).Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || len(b) != 5 || resp.Trailer.Get("grpc-status") != "14" || resp.Trailer.Get("recloser-reason") == "" {
+				t.Errorf("%d bytes, %v, trailers %v", len(b), err, resp.Trailer)
+			}
+		})
+	}
+}
+
+// An endpoint that speaks HTTP/1.1 where HTTP/2 is declared is told apart from
+// one that is not there.
+func TestEndpointOfTheWrongVersion(t *testing.T) {
+	up := startUpstream(t, func(p *peer, _ int) { p.send("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n") })
+	r := newRig(t, []string{up.addr}, func(_ *ServerConfig, uc *upstream.Config) { uc.Protocol = upstream.HTTP2 })
+	resp, err := client2(t).Get(r.url("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if want := "no connection to the endpoint: it does not speak HTTP/2"; resp.StatusCode != 503 || string(body) != want {
+		t.Errorf("%d %q, want %q", resp.StatusCode, body, want)
+	}
+	r.drain()
+	if log := r.log.String(); !strings.Contains(log, "the peer speaks HTTP/1.x, not HTTP/2") {
+		t.Errorf("logged %q", log)
+	}
+}

@@ -282,6 +282,7 @@ func abort(c net.Conn) {
 func (c *tcpConn) log(why telemetry.Reason) {
 	took := c.srv.clock() - c.start
 	e := telemetry.AccessEntry{
+		GRPCStatus:       -1,
 		Start:            time.Now().Add(-took),
 		Duration:         took,
 		UpstreamTime:     -1,

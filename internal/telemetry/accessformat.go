@@ -83,6 +83,9 @@ func appendJSONLine(b []byte, e *AccessEntry) []byte {
 	b = appendPair(b, "path", e.Path)
 	b = appendPair(b, "protocol", e.Protocol)
 	b = appendNumber(b, "response_code", int64(e.Status))
+	if e.GRPCStatus >= 0 { // Istio's format has no such field; nor has HTTP
+		b = appendNumber(b, "grpc_status", int64(e.GRPCStatus))
+	}
 	b = appendPair(b, "response_flags", e.Reason.Flag())
 	b = appendPair(b, "response_code_details", e.details())
 	b = appendPair(b, "connection_termination_details", "")

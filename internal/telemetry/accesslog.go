@@ -44,6 +44,9 @@ type AccessEntry struct {
 	Protocol string
 	// Status is the status that the caller got; 0: none.
 	Status int
+	// GRPCStatus is that of a gRPC answer; negative: none. The text format,
+	// which is Istio's, has no place for it.
+	GRPCStatus int
 	Reason Reason
 	// Details takes the place of Reason's details when it is set, for
 	// instance to name the rule of the codec that a request broke.

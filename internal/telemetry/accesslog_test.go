@@ -21,7 +21,7 @@ func entry() *AccessEntry {
 	return &AccessEntry{
 		Start:    time.Date(2026, 7, 1, 12, 30, 0, 123e6, time.UTC),
 		Duration: 12 * time.Millisecond, UpstreamTime: 11 * time.Millisecond,
-		Method: []byte("GET"), Path: []byte("/a?b=c"), Protocol: "HTTP/1.1", Status: 200,
+		Method: []byte("GET"), Path: []byte("/a?b=c"), Protocol: "HTTP/1.1", Status: 200, GRPCStatus: -1,
 		BytesReceived: 3, BytesSent: 45,
 		UserAgent: []byte("curl/8"), RequestID: []byte("id-1"), Authority: []byte("bb:8080"),
 		UpstreamHost: "127.0.1.5:8080", UpstreamCluster: "outbound|8080||bb.demo.svc.cluster.local",
@@ -32,7 +32,7 @@ func entry() *AccessEntry {
 func refusal() *AccessEntry {
 	return &AccessEntry{
 		Start: time.Date(2026, 7, 1, 12, 30, 0, 0, time.UTC), UpstreamTime: -1,
-		Method: []byte("GET"), Path: []byte("/"), Protocol: "HTTP/1.1", Status: 503,
+		Method: []byte("GET"), Path: []byte("/"), Protocol: "HTTP/1.1", Status: 503, GRPCStatus: -1,
 		Reason: NoHealthyUpstream, Authority: []byte("bb:8080"), UserAgent: []byte("forged\" \xff\n"),
 	}
 }
@@ -67,10 +67,19 @@ func TestJSONLines(t *testing.T) {
 	}
 }
 
+// A call of gRPC has its status in JSON, which names its fields.
+func TestJSONLineOfGRPC(t *testing.T) {
+	e := entry()
+	e.GRPCStatus = 13
+	if got := string(appendJSONLine(nil, e)); !strings.Contains(got, `"response_code":200,"grpc_status":13,`) {
+		t.Error(got)
+	}
+}
+
 // Connections of opaque bytes have no method, path, protocol and status.
 func TestLinesOfTCP(t *testing.T) {
 	e := &AccessEntry{
-		Start: time.Date(2026, 7, 1, 12, 30, 0, 0, time.UTC), Duration: time.Second, UpstreamTime: -1,
+		Start: time.Date(2026, 7, 1, 12, 30, 0, 0, time.UTC), Duration: time.Second, UpstreamTime: -1, GRPCStatus: -1,
 		BytesReceived: 7, BytesSent: 9, UpstreamHost: "127.0.1.5:443", UpstreamCluster: "c", UpstreamLocal: "127.0.0.1:9",
 		DownstreamLocal: "127.0.1.4:4140", DownstreamRemote: "127.0.1.4:5555", ServerName: "shop.example",
 	}

@@ -69,7 +69,7 @@ var answers = [reasonCount]Answer{
 	NoHealthyUpstream:    {Flag: "UH", Details: "no_healthy_upstream", Status: 503, GRPC: 14, Text: "no endpoint of the service is available"},
 	WaitingFull:          {Flag: "UH", Details: "no_healthy_upstream{too_many_waiting}", Status: 503, GRPC: 14, Text: "no endpoint of the service is available and too many requests wait for one"},
 	LimitOverflow:        {Flag: "UO", Details: "upstream_reset_before_response_started{overflow}", Status: 503, GRPC: 14, Text: "upstream connect error or disconnect/reset before headers. reset reason: overflow"},
-	ConnectFailure:       {Flag: "UF", Details: "upstream_reset_before_response_started{connection_failure}", Status: 503, GRPC: 14, Text: "the endpoint refused the connection"},
+	ConnectFailure:       {Flag: "UF", Details: "upstream_reset_before_response_started{connection_failure}", Status: 503, GRPC: 14, Text: "no connection to the endpoint"},
 	ConnectTimeout:       {Flag: "UF", Details: "upstream_reset_before_response_started{connection_timeout}", Status: 503, GRPC: 14, Text: "no connection to the endpoint in time"},
 	ConnectionLost:       {Flag: "UC", Details: "upstream_reset_before_response_started{connection_termination}", Status: 503, GRPC: 14, Text: "the endpoint closed the connection before it answered"},
 	ConnectionLostMidway: {Flag: "UC", Details: "upstream_reset_after_response_started{connection_termination}", GRPC: 14, Text: "the endpoint closed the connection within its answer", Close: true},

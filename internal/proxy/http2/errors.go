@@ -36,7 +36,7 @@ type StreamError struct {
 }
 
 func (e *StreamError) Error() string {
-	what, who := "stream", "we"
+	what, who := "stream", "us"
 	if e.Conn {
 		what = "connection"
 	}
@@ -68,7 +68,7 @@ type ConnError struct {
 }
 
 func (e *ConnError) Error() string {
-	who := "we"
+	who := "us"
 	if e.Remote {
 		who = "peer"
 	}

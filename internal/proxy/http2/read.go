@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -225,9 +226,14 @@ func parseHeader(b []byte) header {
 	}
 }
 
+// http1Answer is how a server of HTTP/1.x answers a preface.
+var http1Answer = []byte("HTTP/1.")
+
 // check holds what is so for frames of all types.
 func (in *reader) check(h header) error {
 	switch {
+	case !in.started && !in.c.server && bytes.HasPrefix(in.buf[in.r:in.w], http1Answer):
+		return connError(http2.ErrCodeProtocol, "the peer speaks HTTP/1.x, not HTTP/2")
 	case h.n > int(in.c.cfg.MaxFrameSize):
 		return connError(http2.ErrCodeFrameSize, "frame longer than SETTINGS_MAX_FRAME_SIZE")
 	case !in.started && (h.t != http2.FrameSettings || h.f.Has(http2.FlagSettingsAck)):

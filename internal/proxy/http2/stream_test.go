@@ -486,11 +486,11 @@ func TestResponses(t *testing.T) {
 		}, "closed http2: stream ended by peer: REFUSED_STREAM (not processed)"},
 		"DATA first": {"GET", func(p *peer) {
 			p.send(func(fr *http2.Framer) { _ = fr.WriteData(1, true, []byte("ok")) })
-		}, "closed http2: stream ended by we: PROTOCOL_ERROR: DATA before the head"},
+		}, "closed http2: stream ended by us: PROTOCOL_ERROR: DATA before the head"},
 		"HEAD with a body": {"HEAD", func(p *peer) {
 			p.headers(1, false, p.block(":status", "200"))
 			p.send(func(fr *http2.Framer) { _ = fr.WriteData(1, true, []byte("ok")) })
-		}, "head 200 false|closed http2: stream ended by we: PROTOCOL_ERROR: DATA of another length than content-length"},
+		}, "head 200 false|closed http2: stream ended by us: PROTOCOL_ERROR: DATA of another length than content-length"},
 		"101":           {"GET", func(p *peer) { p.headers(1, false, p.block(":status", "101")) }, malformed(badInterim)},
 		"interim end":   {"GET", func(p *peer) { p.headers(1, true, p.block(":status", "100")) }, malformed(badInterim)},
 		"no status":     {"GET", func(p *peer) { p.headers(1, true, p.block("a", "b")) }, malformed(badStatus)},
@@ -507,7 +507,7 @@ func TestResponses(t *testing.T) {
 				}
 				_ = fr.WriteContinuation(1, true, b)
 			})
-		}, "closed http2: stream ended by we: ENHANCE_YOUR_CALM: response head too large"},
+		}, "closed http2: stream ended by us: ENHANCE_YOUR_CALM: response head too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withClient(t, Config{}, nil, func(p *peer) {
@@ -534,7 +534,7 @@ func TestResponses(t *testing.T) {
 }
 
 func malformed(reason string) string {
-	return "closed http2: stream ended by we: PROTOCOL_ERROR: " + reason
+	return "closed http2: stream ended by us: PROTOCOL_ERROR: " + reason
 }
 
 // Room follows the peer's limit; onRoom is called when there is some again.
