@@ -16,10 +16,7 @@ import (
 func TestSlowBodies(t *testing.T) {
 	const conns, streams = 50, 100
 	a := newArena(t, mesh.HTTP2, "", "--stream-timeout", "4s")
-	before, err := a.proxy.Figures()
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := a.proxy.MustFigures()
 	a.withstand(96*MiB, func() {
 		outcomes := a.strike(conns, assault{
 			rounds: streams,

@@ -57,7 +57,8 @@ type Figures struct {
 	Heap       int64 // bytes of objects that the last collection found alive
 }
 
-// Figures reads them now.
+// Figures reads them now. Until the proxy has collected for the first time,
+// which asking for its metrics brings about sooner or later, it is an error.
 func (p *Proxy) Figures() (Figures, error) {
 	text, err := p.Get("/metrics")
 	if err != nil {
@@ -66,7 +67,21 @@ func (p *Proxy) Figures() (Figures, error) {
 	goroutines, err1 := sum(text, "go_goroutines", nil)
 	heap, err2 := sum(text, "go_gc_heap_live_bytes", nil)
 	private, err3 := p.Private()
+	if err2 == nil && heap == 0 {
+		err2 = errors.New("no collection of garbage yet")
+	}
 	return Figures{Goroutines: int(goroutines), Private: private, Heap: int64(heap)}, errors.Join(err1, err2, err3)
+}
+
+// MustFigures waits for them.
+func (p *Proxy) MustFigures() Figures {
+	p.t.Helper()
+	var f Figures
+	Until(p.t, "the proxy's figures", func() (err error) {
+		f, err = p.Figures()
+		return err
+	})
+	return f
 }
 
 // Private returns how many bytes of the process are in memory that no other

@@ -51,9 +51,9 @@ func TestLife(t *testing.T) {
 	if none, err := p.Metric("request_total", `direction="nowhere"`); none != 0 || err != nil {
 		t.Errorf("request_total to nowhere: %v, %v", none, err)
 	}
-	f, err := p.Figures()
-	if err != nil || f.Goroutines < 2 || f.Private < 1<<20 || f.Private > 1<<30 || f.Heap < 1<<16 {
-		t.Errorf("figures %+v, %v", f, err)
+	f := p.MustFigures()
+	if f.Goroutines < 2 || f.Private < 1<<20 || f.Private > 1<<30 || f.Heap < 1<<16 {
+		t.Errorf("figures %+v", f)
 	}
 
 	p.Terminate()

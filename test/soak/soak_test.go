@@ -44,10 +44,7 @@ func length(t *testing.T) time.Duration {
 func TestSoak(t *testing.T) {
 	w := newWorld(t)
 	w.warm()
-	before, err := w.proxy.Figures()
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := w.proxy.MustFigures()
 	stop := make(chan struct{})
 	tr := newTraffic()
 	var running sync.WaitGroup
