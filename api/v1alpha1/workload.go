@@ -53,8 +53,9 @@ type WorkloadSpec struct {
 	// Ports that an instance listens on. The first is $(PORT).
 	Ports []Port `json:"ports,omitempty"`
 
-	// Readiness decides when an instance gets traffic. Default: a TCP connect
-	// to the first port every second.
+	// Readiness decides when an instance gets traffic. Default: each port has
+	// accepted a TCP connection, once since the command was started; addresses
+	// are connected to every ten seconds.
 	Readiness *Readiness `json:"readiness,omitempty"`
 }
 
@@ -90,7 +91,8 @@ type Port struct {
 }
 
 // Readiness is a probe that must succeed before an instance gets traffic. At
-// most one of HTTPGet and TCPSocket is set.
+// most one of HTTPGet and TCPSocket is set; with none, each port must accept a
+// TCP connection.
 type Readiness struct {
 	HTTPGet   *HTTPGet   `json:"httpGet,omitempty"`
 	TCPSocket *TCPSocket `json:"tcpSocket,omitempty"`

@@ -235,10 +235,8 @@ func (in *instance) awaitSidecar(ctx context.Context) bool {
 // watch keeps the instance's readiness up to date until ctx ends: it is ready
 // while the sidecar is and all programs run and pass their probe.
 func (in *instance) watch(ctx context.Context) {
-	p := in.template.probe
-	if p == nil {
-		p = defaultProbe()
-	}
+	p := newProber(in)
+	defer p.leaving.Wait()
 	if !sleep(ctx, p.delay) {
 		return
 	}
@@ -255,16 +253,19 @@ func (in *instance) watch(ctx context.Context) {
 		if listens = meshed && (listens || in.host.listens(ctx, in.publicAddresses())); !listens {
 			meshed = false
 		}
-		passing := in.running() && p.check(ctx, in.programAddress, in.ports)
+		running, starts := in.startsOf()
+		passing := running && p.check(ctx, starts)
 		if ctx.Err() != nil {
 			return
 		}
+		in.mu.Lock()
+		// Those that were tried may have ended since.
+		passing = passing && in.runningLocked() && in.startsLocked() == starts
 		if passing {
 			failures = 0
 		} else {
 			failures++
 		}
-		in.mu.Lock()
 		now := passing || (in.passing && in.runningLocked() && failures < p.threshold)
 		different := in.meshed != meshed || in.passing != now
 		in.mu.Unlock()
@@ -290,8 +291,11 @@ func (in *instance) watch(ctx context.Context) {
 		default:
 		}
 		period := p.period
-		if !in.isReady() {
+		switch {
+		case !in.isReady():
 			period = min(period, eagerPeriod)
+		case failures > 0 && p.again > 0:
+			period = p.again
 		}
 		if !sleep(ctx, period) {
 			return
@@ -300,7 +304,7 @@ func (in *instance) watch(ctx context.Context) {
 }
 
 // lacks says what an instance that runs waits for.
-func (in *instance) lacks(p *probe, passing bool) string {
+func (in *instance) lacks(p *prober, passing bool) string {
 	if passing {
 		return "its sidecar is not"
 	}
@@ -362,6 +366,21 @@ func (in *instance) runningLocked() bool {
 		}
 	}
 	return in.reason == "" && len(in.programs) == len(in.template.programs)
+}
+
+// startsOf tells whether all programs run, and how often they were started.
+func (in *instance) startsOf() (running bool, starts int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.runningLocked(), in.startsLocked()
+}
+
+func (in *instance) startsLocked() int {
+	n := 0
+	for _, s := range in.programs {
+		n += s.starts
+	}
+	return n
 }
 
 // programAddress is where the program serves a declared port.

@@ -519,6 +519,7 @@ metadata: {name: own, namespace: shop, labels: {app: own}}
 spec:
   addresses: ["%s"]
   ports: [{port: 80}]
+  readiness: {periodSeconds: 1}
 `, ln.Addr()), nil)
 	r.await("ready", r.ready("own", 1))
 	if got := r.of("own")[0].AppAddress(80); got != ln.Addr().String() {

@@ -78,6 +78,10 @@ func sidecarReady(ctx context.Context, admin netip.AddrPort) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
+// listensPatience is how long a program behind a sidecar may take to see that a
+// connection which only tried the sidecar's port is at its end.
+const listensPatience = 100 * time.Millisecond
+
 // acceptsAll tells whether something accepts connections on all addresses.
 func acceptsAll(ctx context.Context, addresses []string) bool {
 	d := net.Dialer{Timeout: time.Second}
@@ -86,7 +90,7 @@ func acceptsAll(ctx context.Context, addresses []string) bool {
 		if err != nil {
 			return false
 		}
-		conn.Close()
+		leave(ctx, conn, listensPatience)
 	}
 	return true
 }
