@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -577,5 +580,149 @@ func TestDeadlineAtTheTunnelsBeginning(t *testing.T) {
 				t.Errorf("%q %q", status, body)
 			}
 		})
+	}
+}
+
+// tally counts the streams that are open at endpoints.
+type tally struct{ open atomic.Int64 }
+
+// erratic is an endpoint that does all that an endpoint can do to a stream.
+func (n *tally) erratic(_ int, f *framed) {
+	const heard, said = 1, 2
+	last := uint32(1<<31 - 1) // that is served
+	open := map[uint32]int{}
+	mark := func(id uint32, how int) {
+		before, ok := open[id]
+		if !ok {
+			return
+		}
+		if open[id] = before | how; open[id] == heard|said {
+			delete(open, id)
+			n.open.Add(-1)
+		}
+	}
+	defer func() { n.open.Add(int64(-len(open))) }()
+	for fr := f.next(); fr != nil; fr = f.next() {
+		id := fr.Header().StreamID
+		switch fr := fr.(type) {
+		case *xhttp2.RSTStreamFrame:
+			mark(id, heard|said)
+		case *xhttp2.DataFrame:
+			if fr.StreamEnded() {
+				mark(id, heard)
+			}
+		case *xhttp2.MetaHeadersFrame:
+			if _, ok := open[id]; ok { // trailers
+				mark(id, heard)
+				continue
+			}
+			if id > last {
+				continue
+			}
+			open[id] = 0
+			n.open.Add(1)
+			if fr.StreamEnded() {
+				mark(id, heard)
+			}
+			switch rand.IntN(12) {
+			case 0:
+				f.write(func() error { return f.fr.WriteRSTStream(id, xhttp2.ErrCodeRefusedStream) })
+				mark(id, heard|said)
+			case 1:
+				f.write(func() error { return f.fr.WriteRSTStream(id, xhttp2.ErrCodeInternal) })
+				mark(id, heard|said)
+			case 2:
+				f.headers(id, false, ":status", "103")
+				f.headers(id, false, ":status", "200")
+				f.write(func() error { return f.fr.WriteRSTStream(id, xhttp2.ErrCodeCancel) })
+				mark(id, heard|said)
+			case 3:
+				last = min(last, id-2*uint32(rand.IntN(2)))
+				f.write(func() error { return f.fr.WriteGoAway(last, xhttp2.ErrCodeNo, nil) })
+				for id := range open {
+					if id > last {
+						mark(id, heard|said)
+					}
+				}
+			case 4:
+				if rand.IntN(4) == 0 {
+					return
+				}
+			case 5, 6: // nothing, or half an answer
+			case 7:
+				f.headers(id, false, ":status", "200")
+			case 8:
+				f.headers(id, false, ":status", "200", "content-length", "3")
+				f.write(func() error { return f.fr.WriteData(id, true, []byte("more than 3")) })
+				mark(id, said)
+			default:
+				f.headers(id, false, ":status", "200")
+				f.write(func() error { return f.fr.WriteData(id, false, []byte("all")) })
+				f.headers(id, true, "grpc-status", "0")
+				mark(id, said)
+			}
+		}
+	}
+}
+
+// Whatever callers and endpoints do, all that was begun ends, and is ended once.
+func TestAllThatWasBegunEnds(t *testing.T) {
+	var n tally
+	addresses := []string{framedBackend(t, n.erratic), framedBackend(t, n.erratic)}
+	hosts := &hostTables{}
+	r := newRig(t, addresses, func(sc *ServerConfig, uc *upstream.Config) {
+		uc.Protocol = upstream.HTTP2
+		sc.Hosts = hosts
+	})
+	hosts.set("bb:8080", anyPath(300*time.Millisecond, r.cluster))
+	var callers sync.WaitGroup
+	for i := range 12 {
+		f := dialFramed(t, r.addr)
+		callers.Go(func() {
+			for f.next() != nil {
+			}
+		})
+		for id := uint32(1); id < 120; id += 2 {
+			switch rand.IntN(5) {
+			case 0:
+				f.get(id, "/")
+			case 1:
+				f.get(id, "/")
+				f.write(func() error { return f.fr.WriteRSTStream(id, xhttp2.ErrCodeCancel) })
+			case 2:
+				f.post(id)
+				f.write(func() error { return f.fr.WriteData(id, false, []byte("never ends")) })
+			case 3:
+				f.post(id, "content-type", "application/grpc", "grpc-timeout", "100m")
+				f.write(func() error { return f.fr.WriteData(id, rand.IntN(2) == 0, []byte("call")) })
+			default:
+				f.post(id)
+				f.write(func() error { return f.fr.WriteData(id, false, []byte("with")) })
+				f.headers(id, true, "x-end", "trailers")
+			}
+		}
+		if i%3 == 0 {
+			f.c.Close()
+		}
+	}
+	eventually(t, "no request is in flight", func() bool {
+		c := r.cluster.Limits().InFlight()
+		return c.Requests == 0 && c.Pending == 0
+	})
+	eventually(t, "no stream is open at an endpoint", func() bool { return n.open.Load() == 0 })
+	eventually(t, "no caller's stream is open", func() bool {
+		r.server.mu.Lock()
+		defer r.server.mu.Unlock()
+		for s := range r.server.conns {
+			if c, ok := s.(*h2conn); ok && c.h2.Streams() > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	r.drain()
+	callers.Wait()
+	if c := r.cluster.Limits().InFlight(); c.Requests != 0 || c.Pending != 0 {
+		t.Errorf("in flight at the end: %+v", c)
 	}
 }
