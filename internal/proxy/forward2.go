@@ -199,7 +199,8 @@ func (c *conn) runUpload2(u *upload, b *answerBox) uploadState {
 		if n == 0 {
 			return readFailure(err)
 		}
-		piece, done := u.buf.b[:n], false
+		piece := u.buf.b[:n]
+		var done bool
 		if c.req.Body.Kind == http1.BodyLength {
 			left -= int64(n)
 			done = left == 0

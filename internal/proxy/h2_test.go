@@ -3,77 +3,43 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	xhttp2 "golang.org/x/net/http2"
-
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 )
 
+func priorKnowledge() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
 // client2 is a client of HTTP/2 with prior knowledge.
 func client2(t testing.TB) *http.Client {
 	t.Helper()
-	tr := &xhttp2.Transport{
-		AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, network, addr)
-		},
-	}
+	tr := &http.Transport{Protocols: priorKnowledge()}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}
 }
 
-// backend2 serves HTTP/2 with prior knowledge. conns counts its connections.
-func backend2(t testing.TB, h http.HandlerFunc) (addr string, conns *atomic.Int64) {
+// backend2 serves HTTP/2 with prior knowledge.
+func backend2(t testing.TB, h http.HandlerFunc) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conns = new(atomic.Int64)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	open := map[net.Conn]bool{}
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			conns.Add(1)
-			mu.Lock()
-			open[c] = true
-			mu.Unlock()
-			wg.Go(func() {
-				(&xhttp2.Server{MaxConcurrentStreams: 250}).ServeConn(c, &xhttp2.ServeConnOpts{Handler: h})
-				mu.Lock()
-				delete(open, c)
-				mu.Unlock()
-			})
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		mu.Lock()
-		for c := range open {
-			c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return ln.Addr().String(), conns
+	s := httptest.NewUnstartedServer(h)
+	s.Config.Protocols = priorKnowledge()
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
 }
 
 // versions runs a test with each pair of what the caller and the endpoint speak.
@@ -82,14 +48,11 @@ func versions(t *testing.T, h http.HandlerFunc, edit func(*ServerConfig, *upstre
 	for _, down := range []int{1, 2} {
 		for _, up := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%d to %d", down, up), func(t *testing.T) {
-				protocol, addr := upstream.HTTP1, ""
+				serve, protocol := backend, upstream.HTTP1
 				if up == 2 {
-					protocol = upstream.HTTP2
-					addr, _ = backend2(t, h)
-				} else {
-					addr = backend(t, h)
+					serve, protocol = backend2, upstream.HTTP2
 				}
-				r := newRig(t, []string{addr}, func(sc *ServerConfig, uc *upstream.Config) {
+				r := newRig(t, []string{serve(t, h)}, func(sc *ServerConfig, uc *upstream.Config) {
 					uc.Protocol = protocol
 					if edit != nil {
 						edit(sc, uc)
@@ -325,7 +288,7 @@ func TestVersionsDeadline(t *testing.T) {
 func TestGRPCStatusTripsBreaker(t *testing.T) {
 	for _, only := range []bool{false, true} {
 		t.Run(fmt.Sprint("trailers only ", only), func(t *testing.T) {
-			addr, _ := backend2(t, func(w http.ResponseWriter, q *http.Request) {
+			addr := backend2(t, func(w http.ResponseWriter, q *http.Request) {
 				w.Header().Set("Content-Type", "application/grpc")
 				if only {
 					w.Header().Set("grpc-status", "14")
@@ -394,7 +357,7 @@ func TestVersionsCallerGone(t *testing.T) {
 
 // gRPC goes on by HTTP/2 also to a port that is declared HTTP/1.1.
 func TestGRPCStaysHTTP2(t *testing.T) {
-	addr, _ := backend2(t, func(w http.ResponseWriter, q *http.Request) {
+	addr := backend2(t, func(w http.ResponseWriter, q *http.Request) {
 		w.Header().Set("grpc-status", "0")
 		w.Header().Set("x-seen", q.Proto)
 	})

@@ -244,12 +244,11 @@ func (st *stream) Data(_ *http2.Stream, b []byte, end bool) {
 	st.touch()
 	st.x.received += int64(len(b))
 	st.owed += len(b)
-	switch {
-	case st.stage == relaying:
+	if st.stage == relaying {
 		st.keep(b)
 		st.credit(st.up.SendData(b, end))
 		st.conn.h2.FlushAfter(st.up.Conn())
-	default:
+	} else {
 		st.in.data = append(st.in.data, b...)
 		st.news.Broadcast()
 	}

@@ -47,7 +47,7 @@ type AccessEntry struct {
 	// GRPCStatus is that of a gRPC answer; negative: none. The text format,
 	// which is Istio's, has no place for it.
 	GRPCStatus int
-	Reason Reason
+	Reason     Reason
 	// Details takes the place of Reason's details when it is set, for
 	// instance to name the rule of the codec that a request broke.
 	Details string
