@@ -248,7 +248,20 @@ func (c *Control) logNew(old, now []lint.Finding) {
 		case lint.Info:
 			level = slog.LevelDebug
 		}
-		c.log.Log(context.Background(), level, "configuration", "code", f.Code, "object", f.Object, "field", f.Field,
-			"value", f.Value, "allowed", f.Allowed, "reason", f.Reason, "mend", f.Mend, "where", f.Where())
+		c.log.LogAttrs(context.Background(), level, "configuration", attrsOf(&f)...)
 	}
+}
+
+// attrsOf are the fields of a finding that say something.
+func attrsOf(f *lint.Finding) []slog.Attr {
+	var out []slog.Attr
+	for _, a := range []slog.Attr{
+		slog.String("code", f.Code), slog.String("object", f.Object), slog.String("field", f.Field), slog.String("value", f.Value),
+		slog.String("allowed", f.Allowed), slog.String("reason", f.Reason), slog.String("mend", f.Mend), slog.String("where", f.Where()),
+	} {
+		if a.Value.String() != "" {
+			out = append(out, a)
+		}
+	}
+	return out
 }

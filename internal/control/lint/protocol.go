@@ -147,8 +147,8 @@ type target struct {
 	port      string // number or name
 }
 
-// check tells when two services lead to one port of an instance and say
-// different things of it.
+// check tells when two ports of services lead to one port of an instance and
+// say different things of it.
 func (t targets) check(s *model.Service, template int, add adder) {
 	for i := range s.Ports {
 		port := &s.Ports[i]
@@ -168,9 +168,32 @@ func (t targets) check(s *model.Service, template int, add adder) {
 			other := &first.Ports[j]
 			same := other.Target == port.Target || fmt.Sprint(other.Number) == key.port
 			if same && other.Protocol.Protocol != model.Detect && other.Protocol.Protocol != port.Protocol.Protocol {
-				add(Warning, "services-disagree", fmt.Sprintf("spec.ports[%d]", i), port.Protocol.Protocol.String(), "",
-					fmt.Sprintf("it leads to port %s of the same instances as service %s, which says %s; callers are looked at there", key.port, first.Name.Name, other.Protocol.Protocol), "")
+				disagree(s, i, first, other, key.port, add)
 			}
 		}
 	}
+}
+
+// disagree tells of one such pair. Where both ports are of one Service it is
+// meant so, as with Istio's origination of TLS, and matters only to a server
+// that speaks first.
+func disagree(s *model.Service, i int, first *model.Service, other *model.Port, at string, add adder) {
+	port := &s.Ports[i]
+	field, says := fmt.Sprintf("spec.ports[%d]", i), port.Protocol.Protocol
+	if first != s {
+		add(Warning, "services-disagree", field, says.String(), "",
+			fmt.Sprintf("it leads to port %s of the same instances as service %s, which says %s; so each connection is looked at there", at, first.Name.Name, other.Protocol.Protocol),
+			"have both say the same")
+		return
+	}
+	if j := slices.IndexFunc(s.Ports, func(p model.Port) bool { return p.Number == other.Number }); j > i {
+		return // told of the later one
+	}
+	severity, follows, mend := Info, "so each connection is looked at there, which works for both", ""
+	if says == model.TCP || other.Protocol.Protocol == model.TCP {
+		severity, mend = Warning, "have both say the same, or lead to ports of their own"
+		follows = "so each connection is looked at there, and a server that speaks first is kept waiting"
+	}
+	add(severity, "services-disagree", field, says.String(), "",
+		fmt.Sprintf("it leads to the same port %s of the instances as port %d, which says %s; %s", at, other.Number, other.Protocol.Protocol, follows), mend)
 }
