@@ -63,23 +63,44 @@ func (in *instance) describe() Instance {
 // ExampleCall is a command line that calls a service of the mesh as one of its
 // instances would, or empty where there is nothing to call.
 func (m *Mesh) ExampleCall() string {
+	best, call := 0, ""
 	for _, s := range m.cfg.Worlds.World().Services() {
-		port := 0 // the first that curl can speak to
 		for i := range s.Ports {
-			if p := s.Ports[i].Protocol.Protocol; port == 0 && (p == model.HTTP1 || p == model.Detect) {
-				port = int(s.Ports[i].Number)
+			likely := speaksHTTP(&s.Ports[i])
+			if likely <= best {
+				continue
 			}
-		}
-		if port == 0 {
-			continue
-		}
-		for _, in := range m.list() {
-			if in.owner.namespace == s.Namespace && !in.isDraining() && !selects(s.Spec.Spec.Selector, in.template.labels) {
-				return fmt.Sprintf("curl -x http://%s http://%s:%d/", in.place.outbound, s.Name.Name, port)
+			if from := m.callerOf(s); from != nil {
+				best, call = likely, fmt.Sprintf("curl -x http://%s http://%s:%d/", from.place.outbound, s.Name.Name, s.Ports[i].Number)
 			}
 		}
 	}
-	return ""
+	return call
+}
+
+// speaksHTTP is how likely it is that curl can speak to a port: 0 is never.
+func speaksHTTP(p *model.Port) int {
+	usual := p.Number == 80 || p.Number == 8080
+	switch {
+	case p.Protocol.Protocol == model.HTTP1:
+		return 3
+	case p.Protocol.Protocol == model.Detect && usual:
+		return 2
+	case p.Protocol.Protocol == model.Detect:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// callerOf is an instance that may call a service and is none of its own.
+func (m *Mesh) callerOf(s *model.Service) *instance {
+	for _, in := range m.list() {
+		if in.owner.namespace == s.Namespace && !in.isDraining() && !selects(s.Spec.Spec.Selector, in.template.labels) {
+			return in
+		}
+	}
+	return nil
 }
 
 // AwaitReady waits until every instance that the manifests ask for has been
