@@ -304,19 +304,20 @@ func (x *exchange) settleStream() {
 
 // count counts the exchange once it has ended.
 func (x *exchange) count() {
-	switch took := x.srv.clock() - x.start; {
+	took := x.srv.clock() - x.start
+	status, grpc := x.status, x.grpc
+	if status == 0 { // the caller did not wait for what it was to get
+		a := x.reason.Answer()
+		if status = a.Status; !x.malformed && x.isGRPC() {
+			status, grpc = 200, a.GRPC
+		}
+	}
+	switch {
 	case x.endpoint == nil && x.cluster != nil:
-		x.cluster.Metrics().Refuse(x.reason, took)
+		x.cluster.Metrics().Refuse(x.reason, status, grpc, took)
 	case x.reason == telemetry.DownstreamGone && x.status == 0:
 		// A caller that did not wait says nothing about the service.
 	case x.endpoint != nil:
-		status, grpc := x.status, x.grpc
-		if status == 0 { // the caller did not wait for what it was to get
-			a := x.reason.Answer()
-			if status = a.Status; x.isGRPC() {
-				status, grpc = 200, a.GRPC
-			}
-		}
 		// Of an answer that its caller did not take to the end, the status tells.
 		success := x.success || x.reason == telemetry.DownstreamGone && status < 500
 		x.endpoint.Metrics().Response(status, grpc, success, took)

@@ -243,7 +243,9 @@ func (c *tcpConn) went(why telemetry.Reason) {
 func (c *tcpConn) finish(why telemetry.Reason) {
 	m := c.srv.cfg.Metrics
 	c.gone()
-	torn := c.ended.Load() != uint32(telemetry.ViaUpstream)
+	// A caller for whom there is no connection is told so by RST: an orderly end
+	// would say that there was nothing to say, to the breaker before us too.
+	torn := c.up == nil || c.ended.Load() != uint32(telemetry.ViaUpstream)
 	if c.up != nil {
 		c.settle(breaker.Cancelled) // where nothing was to be learned
 		c.endpoint.Abandon()

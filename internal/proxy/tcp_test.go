@@ -330,6 +330,19 @@ func TestTCPRefusedConnectionsGoElsewhereAndTheEndpointComesBackByItself(t *test
 	eventually(t, "it gets connections", func() bool { return dial(t, r.addr).rest() == "back" })
 }
 
+// isRefused tells whether a connection ends by RST without a byte, be it before the
+// caller knows that it was established.
+func isRefused(t testing.TB, addr string) bool {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err == nil {
+		defer c.Close()
+		_ = c.SetReadDeadline(time.Now().Add(hangs))
+		_, err = c.Read(make([]byte, 1))
+	}
+	return errors.Is(err, syscall.ECONNRESET)
+}
+
 func TestTCPNothingIsThere(t *testing.T) {
 	bad := newRefusing(t)
 	for _, tt := range []struct {
@@ -347,8 +360,8 @@ func TestTCPNothingIsThere(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newTCPRig(t, []string{bad.addr}, tt.edit)
-			if !dial(t, r.addr).closed() {
-				t.Error("not closed")
+			if !isRefused(t, r.addr) {
+				t.Error("not reset")
 			}
 			if line := r.logged(); !strings.Contains(line, `"- - -" 0 `+tt.flag+" ") {
 				t.Errorf("logged %q, want %q", line, tt.flag)
@@ -362,14 +375,11 @@ func TestTCPConnectionLimit(t *testing.T) {
 	r := newTCPRig(t, []string{up.addr}, func(_ *ServerConfig, c *upstream.Config) { c.Limits.MaxConnections = 1 })
 	first := dial(t, r.addr)
 	_, _ = first.br.ReadByte()
-	if !dial(t, r.addr).closed() {
+	if !isRefused(t, r.addr) {
 		t.Error("a second connection was made")
 	}
 	first.Close()
-	eventually(t, "the limit is free again", func() bool {
-		_, err := dial(t, r.addr).br.ReadByte()
-		return err == nil
-	})
+	eventually(t, "the limit is free again", func() bool { return !isRefused(t, r.addr) })
 	if line := r.logged(); !strings.Contains(line, " 0 UO ") {
 		t.Errorf("logged %q", line)
 	}
@@ -510,4 +520,26 @@ func BenchmarkTCP(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A program that refuses connections trips the breaker of the proxy before its
+// own: the end that a caller gets is no orderly one.
+func TestTCPRefusedBehindAnotherProxy(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := ln.Addr().String()
+	ln.Close()
+	inner := newTCPRig(t, []string{nobody}, nil)
+	outer := newTCPRig(t, []string{inner.addr}, func(_ *ServerConfig, uc *upstream.Config) {
+		uc.Breaker = breaker.LinkerdConsecutive()
+		uc.Breaker.Detectors.Consecutive = &breaker.Consecutive{Failures: 3}
+	})
+	for range 3 {
+		if !isRefused(t, outer.addr) {
+			t.Error("the caller took it for an orderly end")
+		}
+	}
+	eventually(t, "the breaker is open", func() bool { return outer.cluster.States()[0].State != breaker.Closed })
 }

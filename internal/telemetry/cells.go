@@ -139,10 +139,10 @@ type endpointKey struct {
 // Refuse counts a request that we answered and that no endpoint was asked. It
 // appears in request_total and response_total of the service without an
 // endpoint, so that a success rate includes it, and in recloser_refused_total.
-func (c *ClusterMetrics) Refuse(r Reason, latency time.Duration) {
-	a := r.Answer()
+// status is what the caller got; grpc is its grpc-status, -1: none.
+func (c *ClusterMetrics) Refuse(r Reason, status, grpc int, latency time.Duration) {
 	c.own.Request()
-	c.own.Response(a.Status, -1, false, latency)
+	c.own.Response(status, grpc, false, latency)
 	c.refused[min(r, reasonCount-1)].Add(1)
 }
 

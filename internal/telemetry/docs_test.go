@@ -53,7 +53,7 @@ func TestEveryMetricIsDeclared(t *testing.T) {
 	m.Request()
 	m.Response(200, 0, true, 0)
 	m.Transition(BreakerClosed, BreakerOpen, "x")
-	c.Refuse(LimitOverflow, 0)
+	c.Refuse(LimitOverflow, 503, -1, 0)
 	c.TCPClosed(ViaUpstream)
 	p.version = "v"
 	declared := map[string][]string{}
