@@ -412,7 +412,7 @@ func (k *carrier) head() telemetry.Reason {
 }
 
 func (k *carrier) interim() telemetry.Reason {
-	if k.st.interims++; k.st.interims > maxInterims {
+	if !k.st.countInterim(k.resp.Headers) {
 		k.x.detail = "too many interim answers"
 		return telemetry.UpstreamProtocol
 	}

@@ -26,6 +26,7 @@ func (k *carrier) receive() telemetry.Reason {
 		return k.declined()
 	}
 	if k.resp.Tunnel {
+		x.status = 200 // what a 101 is in HTTP/2
 		return k.switched()
 	}
 	if x.permit.Probe() || k.resp.Status >= 500 {

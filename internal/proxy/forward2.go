@@ -263,6 +263,7 @@ func (c *conn) receive2(b *answerBox) telemetry.Reason {
 	x.headAt = c.srv.clock()
 	x.status = b.resp.Status
 	if b.resp.Tunnel {
+		x.status = 101 // what the 2xx is in HTTP/1.1
 		return c.tunnel2(b)
 	}
 	if x.permit.Probe() || x.status >= 500 {

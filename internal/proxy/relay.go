@@ -156,7 +156,7 @@ func (a *answerSink) Head(up *http2.Stream, h *http2.Head, end bool) {
 		return
 	}
 	if h.Status < 200 {
-		if st.interims++; st.interims > maxInterims {
+		if !st.countInterim(h.Headers) {
 			st.x.detail = "too many interim answers"
 			st.endRelay(telemetry.UpstreamProtocol)
 			return

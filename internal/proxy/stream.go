@@ -61,6 +61,7 @@ type stream struct {
 	lost     bool           // there was more than could be kept
 	replays  int            // on other connections
 	interims int            // 1xx that were sent on
+	hinted   int            // bytes of their fields
 	tunnel   bool           // both sides send bytes as they like
 	starving bool           // the endpoint waits for more of the request's body
 	current  *upstream.Conn // of HTTP/1.1; nil: none
@@ -480,6 +481,19 @@ func (st *stream) credit(n int) {
 	n = min(n, st.owed)
 	st.owed -= n
 	st.down.Consumed(n)
+}
+
+// maxHinted bounds the fields of all interim answers of one request: heads are
+// not under flow control, so a caller that reads nothing would have them pile up.
+const maxHinted = 64 << 10
+
+// countInterim counts an interim answer. False: there are too many.
+func (st *stream) countInterim(fields []http1.Header) bool {
+	st.interims++
+	for i := range fields {
+		st.hinted += len(fields[i].Name) + len(fields[i].Value)
+	}
+	return st.interims <= maxInterims && st.hinted <= maxHinted
 }
 
 // keep remembers what was sent of the body, while it may have to be sent again.
