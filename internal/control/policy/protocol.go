@@ -1,8 +1,12 @@
 package policy
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
 // Linkerd's annotations that keep ports away from its proxy.
@@ -25,6 +29,7 @@ func protocol(p *model.Port) Value[model.Protocol] {
 // portLists are Linkerd's annotations with lists of ports, of a Service, an
 // instance, or a Namespace.
 func (r *reader) portLists() {
+	r.misspelt()
 	if value, ok := r.values[model.OpaquePortsAnnotation]; ok {
 		_, errs := model.ParsePorts(value)
 		for _, err := range errs {
@@ -35,6 +40,26 @@ func (r *reader) portLists() {
 	for _, name := range []string{skipInbound, skipOutbound} {
 		if _, ok := r.values[name]; ok {
 			r.find(name, lint.Info, "not-applicable", "nothing is captured on this machine, so there is nothing to skip: a program calls what it wants to", "", "")
+		}
+	}
+}
+
+// misspelt tells of annotations that are nearly one of those lists. Linkerd has
+// many more of this family, which are not looked at.
+func (r *reader) misspelt() {
+	const family = "config.linkerd.io/"
+	lists := []string{model.OpaquePortsAnnotation, skipInbound, skipOutbound}
+	var short []string
+	for _, name := range lists {
+		short = append(short, strings.TrimPrefix(name, family))
+	}
+	for name := range r.values {
+		own, ok := strings.CutPrefix(name, family)
+		if !ok || slices.Contains(lists, name) {
+			continue
+		}
+		if near := source.Nearest(own, short); near != "" {
+			r.find(name, lint.Warning, "unknown-annotation", "this is not read, and looks like an annotation that is", "", "did you mean "+family+near+"?")
 		}
 	}
 }
