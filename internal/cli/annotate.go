@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/reclosermesh/recloser/internal/control/source"
 	"github.com/reclosermesh/recloser/internal/observe"
 	"github.com/reclosermesh/recloser/internal/observe/client"
 	"github.com/reclosermesh/recloser/internal/observe/stat"
@@ -47,7 +48,7 @@ An annotation that has another value already is only changed with --overwrite.`,
 				fmt.Fprintf(cmd.OutOrStdout(), "annotation %q not found.\n", k)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s annotated\n", done.Object)
-			return nil
+			return tellFindings(cmd, c, done, a.Annotations)
 		},
 	}
 	f := cmd.Flags()
@@ -55,6 +56,24 @@ An annotation that has another value already is only changed with --overwrite.`,
 	f.BoolVar(&a.Overwrite, "overwrite", false, "change annotations that have another value")
 	addControlFlag(cmd, &address)
 	return cmd
+}
+
+// tellFindings tells what is wrong with values that were accepted: a port that
+// is not there, for instance.
+func tellFindings(cmd *cobra.Command, c *client.Client, done *observe.Annotated, set map[string]*string) error {
+	found, err := c.Lint(cmd.Context())
+	if err != nil {
+		return fmt.Errorf("it is annotated, but what lint says of it is not known: %w", err)
+	}
+	object := done.Object + " -n " + done.Namespace
+	for i := range found {
+		for key, value := range set {
+			if value != nil && found[i].Object == object && found[i].Field == source.AnnotationPath(key) {
+				fmt.Fprintln(cmd.ErrOrStderr(), found[i].String())
+			}
+		}
+	}
+	return nil
 }
 
 // annotation reads KIND/NAME or KIND NAME, and what follows it, as kubectl does.

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -100,7 +101,7 @@ func TestProbeOfAServerThatSpeaksFirst(t *testing.T) {
 	ended := make(chan error, 1)
 	one, _ := serveEach(t, func(c net.Conn) {
 		_, err := c.Read(make([]byte, 1)) // the prober has closed what it sends
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			for range 20 {
 				if _, err = c.Write([]byte("220 mail.example ESMTP\r\n")); err != nil {
 					break
