@@ -147,9 +147,7 @@ func (k *carrier) trailers(fields []http1.Header) {
 		return
 	}
 	st := k.st
-	if k.x.isGRPC() {
-		k.x.grpc = grpcStatus(fields)
-	}
+	k.x.hearStatus(fields)
 	space := st.conn.srv.fields.Get().(*fieldSpace)
 	space.fields = bridge.AppendTrailers2(space.fields[:0], &space.arena, fields)
 	st.mu.Lock()

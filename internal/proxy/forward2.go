@@ -262,6 +262,7 @@ func (c *conn) receive2(b *answerBox) telemetry.Reason {
 	}
 	x.headAt = c.srv.clock()
 	x.status = b.resp.Status
+	x.hearStatus(b.resp.Headers)
 	if b.resp.Tunnel {
 		x.status = 101 // what the 2xx is in HTTP/1.1
 		return c.tunnel2(b)
@@ -355,9 +356,7 @@ func (c *conn) responseBody2(b *answerBox, end bool) telemetry.Reason {
 		x.headSent = true
 		return c.reply(c.out)
 	}
-	if x.isGRPC() {
-		x.grpc = grpcStatus(b.trailers())
-	}
+	x.hearStatus(b.trailers())
 	return telemetry.ViaUpstream
 }
 

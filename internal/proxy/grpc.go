@@ -105,6 +105,13 @@ func grpcStatus(fields []http1.Header) int {
 	return int(n)
 }
 
+// hearStatus takes note of the grpc-status among a head's or trailers' fields.
+func (x *exchange) hearStatus(fields []http1.Header) {
+	if status := grpcStatus(fields); status >= 0 && x.isGRPC() {
+		x.grpc = status
+	}
+}
+
 // statusMissing notes that no grpc-status can come any more: an answer of gRPC
 // without one is a broken one.
 func (x *exchange) statusMissing() {

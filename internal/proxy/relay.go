@@ -169,9 +169,7 @@ func (a *answerSink) Head(up *http2.Stream, h *http2.Head, end bool) {
 	x.status = h.Status
 	x.headSent = true
 	st.kept = nil
-	if x.isGRPC() {
-		x.grpc = grpcStatus(h.Headers) // of a trailers-only answer
-	}
+	x.hearStatus(h.Headers) // of a trailers-only answer
 	if end {
 		x.statusMissing()
 	}
@@ -239,10 +237,8 @@ func (a *answerSink) Trailers(up *http2.Stream, fields []http1.Header) {
 	if st.stale(up) {
 		return
 	}
-	if st.x.isGRPC() {
-		st.x.grpc = grpcStatus(fields)
-		st.x.statusMissing()
-	}
+	st.x.hearStatus(fields)
+	st.x.statusMissing()
 	st.down.SendHead(fields, true)
 	up.Conn().FlushAfter(st.conn.h2)
 	st.answerEnds()

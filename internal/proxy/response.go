@@ -37,6 +37,7 @@ func (c *conn) receive() telemetry.Reason {
 	}
 	x.headAt = c.srv.clock()
 	x.status = c.resp.Status
+	x.hearStatus(c.resp.Headers)
 	if c.resp.Tunnel {
 		return c.tunnel(c.up.b[n:w])
 	}
@@ -295,6 +296,9 @@ func (c *conn) chunkedBody(here []byte) telemetry.Reason {
 			send := c.replyBody
 			if head {
 				send = c.replyHead
+			}
+			if done {
+				c.x.hearStatus(c.chunk.resp.Trailers())
 			}
 			if why := send(here[:n]); why != telemetry.ViaUpstream || done {
 				return why
