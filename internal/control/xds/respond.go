@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
@@ -154,10 +155,21 @@ func (s *Server) Findings() []lint.Finding {
 					Code: "refused-by-proxy", Severity: lint.Error, Object: "proxy/" + st.node.ID,
 					Field: typeURL[strings.LastIndexByte(typeURL, '.')+1:], Value: name,
 					Reason: "the proxy refused this and keeps what it had: " + n.message,
-					Mend:   "this is a fault of Recloser or a proxy of another version; please report it",
+					Mend:   mendOf(n.message),
 				})
 			}
 		}
 	}
 	return out
+}
+
+// mendOf says what to do about a refusal. A file that a proxy cannot read is
+// the user's: the control plane passes names of files on as they are.
+func mendOf(message string) string {
+	for _, e := range []error{syscall.ENOENT, syscall.EACCES, syscall.EISDIR, syscall.ENOTDIR} {
+		if strings.Contains(message, e.Error()) {
+			return "files are read where the proxy runs: put it there, or mend the object that names it; until then calls go on as before, without TLS where they were without"
+		}
+	}
+	return "this is a fault of Recloser or a proxy of another version; please report it"
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
 	"github.com/reclosermesh/recloser/internal/control/source"
@@ -269,6 +271,24 @@ func TestRefused(t *testing.T) {
 	m.set(service("a", map[string]string{"recloser.io/load-balancer": "random"}))
 	m.get(c, translate.ClusterType, cluster("a"))
 	eventually(t, m, func() bool { return len(m.server.Findings()) == 0 })
+}
+
+// TestRefusedForAFile: a file that is not there is no fault of ours.
+func TestRefusedForAFile(t *testing.T) {
+	m := start(t, xds.Config{})
+	m.set(service("a", nil), service("b", nil))
+	c := m.dial("p", func(r *discoveryv3.DeltaDiscoveryResponse) string {
+		if slices.ContainsFunc(r.Resources, func(res *discoveryv3.Resource) bool { return res.Name == cluster("a") }) {
+			return "trusted CA /nope.pem: no such file or directory"
+		}
+		return "I do not like it"
+	})
+	for name, want := range map[string]string{cluster("a"): "files are read where the proxy runs", cluster("b"): "please report it"} {
+		must(t, c.Subscribe(translate.ClusterType, name))
+		eventually(t, m, func() bool {
+			return slices.ContainsFunc(m.server.Findings(), func(f lint.Finding) bool { return f.Value == name && strings.Contains(f.Mend, want) })
+		})
+	}
 }
 
 func eventually(t *testing.T, m *mesh, ok func() bool) {
