@@ -47,6 +47,7 @@ fuzz: ## every fuzz target for FUZZTIME (3s) each
 lint: ## golangci-lint and go vet; builds the linter on first use
 	$(GO) mod verify
 	$(LINT) run
+	cd test && $(PURE) $(GO) tool -modfile=../tools/go.mod golangci-lint run
 
 .PHONY: fmt
 fmt: ## gofumpt and import order
