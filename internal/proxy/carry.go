@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"errors"
-	"io"
 	"runtime"
 	"strconv"
 	"time"
@@ -346,77 +344,4 @@ func (k *carrier) giveBack(why telemetry.Reason) {
 		k.x.endpoint.Discard(k.conn)
 	}
 	k.conn = nil
-}
-
-// read reads more of the endpoint's bytes behind in.b[:w].
-func (k *carrier) read() (int, error) {
-	switch {
-	case k.w < len(k.in.b):
-	case k.r > 0:
-		k.w = copy(k.in.b, k.in.b[k.r:k.w])
-		k.r = 0
-	default: // a large head; the codec's bound ends the growth
-		larger := &buffer{make([]byte, 2*len(k.in.b))}
-		copy(larger.b, k.in.b[:k.w])
-		if len(k.in.b) == bufferSize {
-			k.st.conn.srv.buffers.Put(k.in)
-		}
-		k.in = larger
-	}
-	n, err := k.conn.Read(k.in.b[k.w:])
-	k.w += n
-	k.x.endpoint.Metrics().BytesRead(n)
-	k.st.touch()
-	if n == 0 && err == nil {
-		err = io.ErrNoProgress
-	}
-	return n, err
-}
-
-// broken notes what the codec found wrong with the answer.
-func (k *carrier) broken(err error) telemetry.Reason {
-	k.x.detail = broken(err)
-	return telemetry.UpstreamProtocol
-}
-
-// head reads until the final head is in resp. Interim answers are sent on.
-func (k *carrier) head() telemetry.Reason {
-	for {
-		if k.w > k.r {
-			n, err := k.resp.Parse(k.in.b[k.r:k.w], k.st.req.Head, false, &k.x.srv.cfg.HTTP1)
-			switch {
-			case err == nil && !k.resp.Informational:
-				k.r += n
-				return telemetry.ViaUpstream
-			case err == nil:
-				if why := k.interim(); why != telemetry.ViaUpstream {
-					return why
-				}
-				k.r += n
-				continue
-			case !errors.Is(err, http1.ErrMore):
-				return k.broken(err)
-			}
-		}
-		n, err := k.read()
-		switch {
-		case n > 0:
-		case k.w == 0 && k.st.interims == 0 && k.replayable():
-			if why := k.replay(); why != telemetry.ViaUpstream {
-				return why
-			}
-		default:
-			return k.lost(err)
-		}
-	}
-}
-
-func (k *carrier) interim() telemetry.Reason {
-	if !k.st.countInterim(k.resp.Headers) {
-		k.x.detail = "too many interim answers"
-		return telemetry.UpstreamProtocol
-	}
-	k.reply(false)
-	k.st.conn.h2.Flush()
-	return telemetry.ViaUpstream
 }

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"sync"
 
 	"github.com/reclosermesh/recloser/internal/proxy/bridge"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
@@ -11,7 +10,7 @@ import (
 )
 
 // This file is the way back of what carry.go carries: the answer of an endpoint
-// of HTTP/1.1, or the bytes after an upgrade, to a caller of HTTP/2.
+// of HTTP/1.1 to a caller of HTTP/2.
 
 // receive reads the answer and sends it on. The result is ViaUpstream when all
 // of it is handed over.
@@ -197,107 +196,75 @@ func (k *carrier) pass(b []byte, end bool) telemetry.Reason {
 	return telemetry.ViaUpstream
 }
 
-// switched joins both sides after a 101: the caller's stream has become a
-// tunnel (RFC 8441).
-func (k *carrier) switched() telemetry.Reason {
-	if !bridge.WebSocketAccepted(k.out, &k.resp) {
-		k.x.detail = "Sec-WebSocket-Accept does not fit the key"
+// read reads more of the endpoint's bytes behind in.b[:w].
+func (k *carrier) read() (int, error) {
+	switch {
+	case k.w < len(k.in.b):
+	case k.r > 0:
+		k.w = copy(k.in.b, k.in.b[k.r:k.w])
+		k.r = 0
+	default: // a large head; the codec's bound ends the growth
+		larger := &buffer{make([]byte, 2*len(k.in.b))}
+		copy(larger.b, k.in.b[:k.w])
+		if len(k.in.b) == bufferSize {
+			k.st.conn.srv.buffers.Put(k.in)
+		}
+		k.in = larger
+	}
+	n, err := k.conn.Read(k.in.b[k.w:])
+	k.w += n
+	k.x.endpoint.Metrics().BytesRead(n)
+	k.st.touch()
+	if n == 0 && err == nil {
+		err = io.ErrNoProgress
+	}
+	return n, err
+}
+
+// broken notes what the codec found wrong with the answer.
+func (k *carrier) broken(err error) telemetry.Reason {
+	k.x.detail = broken(err)
+	return telemetry.UpstreamProtocol
+}
+
+// head reads until the final head is in resp. Interim answers are sent on.
+func (k *carrier) head() telemetry.Reason {
+	for {
+		if k.w > k.r {
+			n, err := k.resp.Parse(k.in.b[k.r:k.w], k.st.req.Head, false, &k.x.srv.cfg.HTTP1)
+			switch {
+			case err == nil && !k.resp.Informational:
+				k.r += n
+				return telemetry.ViaUpstream
+			case err == nil:
+				if why := k.interim(); why != telemetry.ViaUpstream {
+					return why
+				}
+				k.r += n
+				continue
+			case !errors.Is(err, http1.ErrMore):
+				return k.broken(err)
+			}
+		}
+		n, err := k.read()
+		switch {
+		case n > 0:
+		case k.w == 0 && k.st.interims == 0 && k.replayable():
+			if why := k.replay(); why != telemetry.ViaUpstream {
+				return why
+			}
+		default:
+			return k.lost(err)
+		}
+	}
+}
+
+func (k *carrier) interim() telemetry.Reason {
+	if !k.st.countInterim(k.resp.Headers) {
+		k.x.detail = "too many interim answers"
 		return telemetry.UpstreamProtocol
 	}
 	k.reply(false)
-	return k.tunnel()
-}
-
-// tunnel moves bytes both ways until both sides have ended.
-func (k *carrier) tunnel() telemetry.Reason {
-	st := k.st
-	st.mu.Lock()
-	st.settleTunnel()
-	st.in.end = st.in.end || st.gone
-	st.mu.Unlock()
-	var up sync.WaitGroup
-	up.Go(k.pumpUp)
-	why := k.pumpDown()
-	if why != telemetry.ViaUpstream {
-		st.mu.Lock()
-		st.answered = true // nothing more is taken
-		st.interrupt()
-		st.mu.Unlock()
-	}
-	up.Wait()
-	return why
-}
-
-// pumpUp moves what the caller sends.
-func (k *carrier) pumpUp() {
-	st := k.st
-	buf := st.conn.srv.buffers.Get().(*buffer)
-	defer st.conn.srv.buffers.Put(buf)
-	for {
-		n, end, _, ok := st.take(buf.b)
-		if !ok {
-			k.conn.Interrupt()
-			return
-		}
-		if n > 0 {
-			wrote, err := k.conn.Write(buf.b[:n])
-			k.x.endpoint.Metrics().BytesWritten(wrote)
-			if err != nil {
-				k.conn.Interrupt()
-				return
-			}
-			st.credited(n)
-		}
-		if end {
-			half, ok := k.conn.Conn.(interface{ CloseWrite() error })
-			if !ok || half.CloseWrite() != nil || k.interrupted() != telemetry.ViaUpstream {
-				k.conn.Interrupt() // nobody hears what the endpoint still says
-			}
-			return
-		}
-	}
-}
-
-// pumpDown moves what the endpoint sends.
-func (k *carrier) pumpDown() telemetry.Reason {
-	if why := k.openBody(); why != telemetry.ViaUpstream {
-		return why
-	}
 	k.st.conn.h2.Flush()
-	return telemetry.ViaUpstream
-}
-
-// carryBytes is a CONNECT: a connection to the endpoint, and bytes both ways.
-func (st *stream) carryBytes() {
-	k := st.conn.srv.carriers.Get().(*carrier)
-	k.begin(st)
-	why := k.connectBytes()
-	if why == telemetry.ViaUpstream {
-		why = k.tunnel()
-	}
-	k.end(why)
-}
-
-func (k *carrier) connectBytes() telemetry.Reason {
-	st, x := k.st, k.x
-	var err error
-	if k.conn, err = x.endpoint.Connect(x.connectBefore()); err != nil {
-		return x.connectFailure(err)
-	}
-	k.whole = true
-	st.use(k.conn)
-	if why := k.interrupted(); why != telemetry.ViaUpstream {
-		return why
-	}
-	x.headAt = x.srv.clock()
-	x.status = 200
-	k.resp.Tunnel = true
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if !st.gone {
-		st.x.headSent = true
-		st.down.SendHead([]http1.Header{{Name: statusName, Value: []byte("200")}}, false)
-		st.conn.h2.Flush()
-	}
 	return telemetry.ViaUpstream
 }
