@@ -86,6 +86,7 @@ func TestRequestTo1(t *testing.T) {
 		{"length", post + "+content-length: 007\n", "POST /p?q HTTP/1.1\nHost: a:80\nContent-Length: 7\n\n"},
 		{"unknown length", "+" + post, "POST /p?q HTTP/1.1\nHost: a:80\nTransfer-Encoding: chunked\n\n"},
 		{"length 0, and more of the stream", "+" + post + "content-length: 0\n", "POST /p?q HTTP/1.1\nHost: a:80\nTransfer-Encoding: chunked\n\n"},
+		{"empty crumbs", get + "cookie:\ncookie: a=b\ncookie:\n", "GET /p?q HTTP/1.1\nHost: a:80\ncookie: a=b\n\n"},
 		{"crumbs", get + "cookie: a=b\nx: y\ncookie: c=d\ncookie: e=f\n", "GET /p?q HTTP/1.1\nHost: a:80\ncookie: a=b; c=d; e=f\nx: y\n\n"},
 		{"te", get + "te: trailers\n", "GET /p?q HTTP/1.1\nHost: a:80\nConnection: TE\nTE: trailers\n\n"},
 		{

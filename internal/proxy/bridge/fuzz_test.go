@@ -57,7 +57,9 @@ func endToEnd(r *http1.Request) string {
 		switch name := strings.ToLower(string(h.Name)); {
 		case !r.EndToEnd(h), name == "content-length", name == keyField && WebSocket(r):
 		case name == "cookie":
-			cookies = append(cookies, string(h.Value))
+			if len(h.Value) > 0 {
+				cookies = append(cookies, string(h.Value))
+			}
 		default:
 			b.WriteString(name + ": " + string(h.Value) + "\n")
 		}

@@ -152,15 +152,20 @@ func valid(h *http1.Header) bool {
 	return http1.ValidToken(h.Name) && http1.ValidValue(h.Value)
 }
 
-// appendCookie joins the crumbs among hs, the first of which is one.
+// appendCookie joins the crumbs among hs, the first of which is one. Those that
+// say nothing would leave a value that ends in white space.
 func appendCookie(dst []byte, hs []http1.Header) []byte {
 	dst = append(dst, "cookie: "...)
-	dst = append(dst, hs[0].Value...)
-	for i := range hs[1:] {
-		if h := &hs[1+i]; http1.EqualFold(h.Name, "cookie") && valid(h) {
-			dst = append(dst, "; "...)
-			dst = append(dst, h.Value...)
+	empty := len(dst)
+	for i := range hs {
+		h := &hs[i]
+		if len(h.Value) == 0 || !http1.EqualFold(h.Name, "cookie") || !valid(h) {
+			continue
 		}
+		if len(dst) > empty {
+			dst = append(dst, "; "...)
+		}
+		dst = append(dst, h.Value...)
 	}
 	return append(dst, "\r\n"...)
 }
