@@ -23,7 +23,7 @@ const refresh = 500 * time.Millisecond
 func newBreakersCommand() *cobra.Command {
 	var (
 		f               breakers.Filter
-		watch           bool
+		watch, all      bool
 		output, address string
 	)
 	cmd := &cobra.Command{
@@ -51,7 +51,7 @@ With -w it stays and keeps the table live until it is interrupted.`,
 				return usagef("%w", err)
 			}
 			defer c.Close()
-			v := breakersView{out: cmd.OutOrStdout(), json: output == "json", style: breakers.Style{Namespace: f.Namespace, Color: colored(cmd.OutOrStdout())}}
+			v := breakersView{out: cmd.OutOrStdout(), json: output == "json", style: breakers.Style{Namespace: f.Namespace, All: all, Color: colored(cmd.OutOrStdout())}}
 			if watch {
 				return v.watch(cmd.Context(), func(ctx context.Context) (*breakers.List, error) { return c.Breakers(ctx, f) })
 			}
@@ -67,6 +67,7 @@ With -w it stays and keeps the table live until it is interrupted.`,
 	}
 	fl := cmd.Flags()
 	fl.StringVarP(&f.Namespace, "namespace", "n", "", "only services of this namespace (default: all)")
+	fl.BoolVar(&all, "all", false, "also endpoints of services without a breaker")
 	fl.BoolVarP(&watch, "watch", "w", false, "stay, and show changes")
 	fl.StringVarP(&output, "output", "o", "table", "table or json (with -w: one document per change)")
 	addControlFlag(cmd, &address)

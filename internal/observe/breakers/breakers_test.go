@@ -277,3 +277,21 @@ func TestFit(t *testing.T) {
 		t.Errorf("the columns do not align:\n%s", &b)
 	}
 }
+
+// Endpoints of services without a breaker do not hide those that have one; where
+// there are no others they are shown.
+func TestWithoutBreaker(t *testing.T) {
+	off := Breaker{Client: Client{Node: "a", Workload: "a"}, Service: Service{Name: "db"}, Endpoint: Endpoint{Address: "127.0.0.1:5432"}, State: Off}
+	open := off
+	open.Service.Name, open.State = "bb", Open
+	l := List{Breakers: []Breaker{off, open, off}}
+	if got := text(t, l, Style{}); strings.Contains(got, "db") || !strings.HasSuffix(got, "\n2 more without a breaker (--all)\n") {
+		t.Errorf("shown:\n%s", got)
+	}
+	if got := text(t, l, Style{All: true}); strings.Count(got, "db") != 2 || strings.Contains(got, "more") {
+		t.Errorf("all:\n%s", got)
+	}
+	if got := text(t, List{Breakers: []Breaker{off}}, Style{}); !strings.Contains(got, "db") {
+		t.Errorf("no other:\n%s", got)
+	}
+}

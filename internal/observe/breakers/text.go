@@ -16,6 +16,9 @@ type Style struct {
 	Color bool
 	// Namespace leaves out the namespace of services in it: the asker named it.
 	Namespace string
+	// All shows endpoints of services without a breaker too, where there are
+	// others: without it they are counted in the last line.
+	All bool
 	// Width bounds lines, in characters. A table that is wider leaves out
 	// addresses, then shortens causes, and is cut at last. 0: no bound.
 	Width int
@@ -93,6 +96,10 @@ func (l List) WriteTable(w io.Writer, s Style) error {
 		lines := [][]cell{{{text: "No breakers: no proxy has called a service yet."}}}
 		return writeLines(w, lines, []int{0}, s)
 	}
+	off := 0
+	if !s.All {
+		l.Breakers, off = withBreaker(l.Breakers)
+	}
 	lines := l.lines(s, false)
 	widths := widthsOf(lines, nil)
 	if s.Width > 0 && total(widths) > s.Width {
@@ -102,7 +109,25 @@ func (l List) WriteTable(w io.Writer, s Style) error {
 	if s.Width > 0 {
 		shrink(lines, widths, s.Width)
 	}
-	return writeLines(w, lines, widths, s)
+	if err := writeLines(w, lines, widths, s); err != nil || off == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d more without a breaker (--all)\n", off)
+	return err
+}
+
+// withBreaker leaves out the endpoints of services without a breaker, unless
+// there are no others: each sidecar knows those of each opaque service.
+func withBreaker(all []Breaker) (list []Breaker, off int) {
+	for i := range all {
+		if all[i].State != Off {
+			list = append(list, all[i])
+		}
+	}
+	if len(list) == 0 {
+		return all, 0
+	}
+	return list, len(all) - len(list)
 }
 
 // The columns that give way in a narrow terminal, one after the other, and how
