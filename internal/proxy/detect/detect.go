@@ -71,8 +71,9 @@ func look(b []byte, hello *Hello) Kind {
 // what has the begin of a request line up to its target is HTTP1, so that its
 // sender gets an answer in its own language. Everything else is Opaque.
 func Guess(b []byte) Kind {
+	n := min(len(b), len(Preface))
 	method, target, ok := bytes.Cut(skipEmptyLine(b), []byte{' '})
-	if !ok || len(method) == 0 || len(target) == 0 || bytes.HasPrefix([]byte(Preface), b) {
+	if !ok || len(method) == 0 || len(target) == 0 || string(b[:n]) == Preface[:n] {
 		return Opaque
 	}
 	if requestLine(b) == Opaque {
