@@ -172,10 +172,8 @@ func (h *Head) checkRequest(extended bool) (reason string) {
 	if !all(h.Method, isToken) {
 		return badMethod
 	}
-	if h.Authority != nil {
-		if _, ok := authorityPort(h.Authority); !ok {
-			return badAuthority
-		}
+	if h.Authority != nil && !http1.ValidAuthority(h.Authority) {
+		return badAuthority
 	}
 	connect := string(h.Method) == "CONNECT"
 	switch {
@@ -187,7 +185,7 @@ func (h *Head) checkRequest(extended bool) (reason string) {
 		return badMissing
 	case !validScheme(h.Scheme):
 		return badScheme
-	case !validPath(h.Path) && (string(h.Path) != "*" || string(h.Method) != "OPTIONS"):
+	case !http1.ValidPath(h.Path) && (string(h.Path) != "*" || string(h.Method) != "OPTIONS"):
 		return badPath
 	}
 	return ""
@@ -198,7 +196,7 @@ func (h *Head) checkConnect() (reason string) {
 	if h.Scheme != nil || h.Path != nil || h.Authority == nil {
 		return badConnect
 	}
-	if port, ok := authorityPort(h.Authority); !ok || port == len(h.Authority) {
+	if _, port := http1.SplitPort(h.Authority); len(port) == 0 { // it is valid
 		return badConnect
 	}
 	return ""
