@@ -41,7 +41,12 @@ const queuedMost = 32 << 10
 func (st *stream) carry() {
 	k := st.conn.srv.carriers.Get().(*carrier)
 	k.begin(st)
-	why := k.send()
+	// A caller that has thought better of it by now costs the endpoint nothing:
+	// each connection that is given up midway is one to be made anew.
+	why := k.interrupted()
+	if why == telemetry.ViaUpstream {
+		why = k.send()
+	}
 	if why == telemetry.ViaUpstream {
 		why = k.receive()
 	}
