@@ -54,10 +54,11 @@ func (st *stream) carry() {
 }
 
 func (k *carrier) begin(st *stream) {
-	*k = carrier{
-		st: st, x: &st.x, in: st.conn.srv.buffers.Get().(*buffer),
-		out: k.out[:0], plain: k.plain[:0], resp: k.resp, chunk: k.chunk,
-	}
+	// What is not named here is made anew before it is looked at.
+	k.st, k.x, k.conn = st, &st.x, nil
+	k.first, k.whole = 0, false
+	k.in, k.r, k.w = st.conn.srv.buffers.Get().(*buffer), 0, 0
+	k.uploaded, k.intact = nil, false
 	st.mu.Lock()
 	st.stage = carrying
 	st.mu.Unlock()

@@ -36,7 +36,7 @@ type exchange struct {
 	asked     time.Duration // when an endpoint was to be had: its time runs from here
 	deadline  time.Duration // 0: none
 	malformed bool          // req is not to be looked at
-	detail    string        // what the codec found wrong
+	detail    string        // what more there is to say of the reason
 
 	table    *route.Table
 	action   *route.Action

@@ -706,12 +706,128 @@ func TestAllThatWasBegunEnds(t *testing.T) {
 			f.c.Close()
 		}
 	}
-	eventually(t, "no request is in flight", func() bool {
-		c := r.cluster.Limits().InFlight()
-		return c.Requests == 0 && c.Pending == 0
-	})
+	r.awaitNothingInFlight()
 	eventually(t, "no stream is open at an endpoint", func() bool { return n.open.Load() == 0 })
-	eventually(t, "no caller's stream is open", func() bool {
+	r.awaitNoStreams()
+	r.drain()
+	callers.Wait()
+	if c := r.cluster.Limits().InFlight(); c.Requests != 0 || c.Pending != 0 {
+		t.Errorf("in flight at the end: %+v", c)
+	}
+}
+
+// As TestAllThatWasBegunEnds, where callers speak HTTP/1.1.
+func TestAllThatWasBegunEndsOfHTTP1Callers(t *testing.T) {
+	var n tally
+	hosts := &hostTables{}
+	r := newRig(t, []string{framedBackend(t, n.erratic)}, func(sc *ServerConfig, uc *upstream.Config) {
+		uc.Protocol = upstream.HTTP2
+		sc.Hosts = hosts
+		quickly(sc)
+		sc.Timeouts.Idle = 500 * time.Millisecond
+	})
+	hosts.set("bb:8080", anyPath(300*time.Millisecond, r.cluster))
+	var callers sync.WaitGroup
+	for i := range 100 {
+		callers.Go(func() {
+			p := dial(t, r.addr)
+			defer p.Close()
+			for range 4 {
+				p.send([]string{
+					"GET / HTTP/1.1\r\nHost: bb:8080\r\n\r\n",
+					"POST / HTTP/1.1\r\nHost: bb:8080\r\nContent-Length: 4\r\n\r\nbody",
+					"POST / HTTP/1.1\r\nHost: bb:8080\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-end: 1\r\n\r\n",
+					"POST / HTTP/1.1\r\nHost: bb:8080\r\nContent-Length: 40\r\n\r\nnever ends",
+				}[rand.IntN(4)])
+			}
+			if i%4 == 0 {
+				p.abort()
+			}
+			p.rest()
+		})
+	}
+	callers.Wait()
+	eventually(t, "no request is in flight", func() bool { return r.cluster.Limits().InFlight().Requests == 0 })
+	eventually(t, "no stream is open at an endpoint", func() bool { return n.open.Load() == 0 })
+}
+
+// As TestAllThatWasBegunEnds, where the endpoint speaks HTTP/1.1.
+func TestAllThatWasBegunEndsAtHTTP1Endpoints(t *testing.T) {
+	up := startUpstream(t, erratic1)
+	hosts := &hostTables{}
+	r := newRig(t, []string{up.addr}, func(sc *ServerConfig, uc *upstream.Config) {
+		uc.Protocol = upstream.HTTP1
+		uc.Limits.MaxConnections = 20
+		sc.Hosts = hosts
+	})
+	hosts.set("bb:8080", anyPath(300*time.Millisecond, r.cluster))
+	var callers sync.WaitGroup
+	for i := range 6 {
+		f := dialFramed(t, r.addr)
+		callers.Go(func() {
+			for f.next() != nil {
+			}
+		})
+		for id := uint32(1); id < 80; id += 2 {
+			switch rand.IntN(4) {
+			case 0:
+				f.get(id, "/")
+			case 1:
+				f.get(id, "/")
+				f.write(func() error { return f.fr.WriteRSTStream(id, xhttp2.ErrCodeCancel) })
+			case 2:
+				f.post(id)
+				f.write(func() error { return f.fr.WriteData(id, false, []byte("never ends")) })
+			default:
+				f.post(id)
+				f.write(func() error { return f.fr.WriteData(id, false, []byte("with")) })
+				f.headers(id, true, "x-end", "trailers")
+			}
+		}
+		if i%3 == 0 {
+			f.c.Close()
+		}
+	}
+	r.awaitNothingInFlight()
+	r.awaitNoStreams()
+	r.drain()
+	callers.Wait()
+	if c := r.cluster.Limits().InFlight(); c.Connections != 0 {
+		t.Errorf("connections at the end: %+v", c)
+	}
+}
+
+// erratic1 answers as endpoints of HTTP/1.1 do, and as they should not.
+func erratic1(p *peer, _ int) {
+	for {
+		q, err := p.request()
+		if err != nil {
+			return
+		}
+		switch rand.IntN(8) {
+		case 0:
+			return
+		case 1:
+			p.abort()
+			return
+		case 2: // before the body
+			p.send(okAnswer("early"))
+		case 3:
+			p.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+		case 4:
+			p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nbroken")
+		case 5: // nothing
+		default:
+			_, _ = io.Copy(io.Discard, q.Body)
+			p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n0\r\nx-end: 1\r\n\r\n")
+		}
+	}
+}
+
+// awaitNoStreams waits until no caller's stream is open.
+func (r *rig) awaitNoStreams() {
+	r.t.Helper()
+	eventually(r.t, "no caller's stream is open", func() bool {
 		r.server.mu.Lock()
 		defer r.server.mu.Unlock()
 		for s := range r.server.conns {
@@ -721,126 +837,13 @@ func TestAllThatWasBegunEnds(t *testing.T) {
 		}
 		return true
 	})
-	r.drain()
-	callers.Wait()
-	if c := r.cluster.Limits().InFlight(); c.Requests != 0 || c.Pending != 0 {
-		t.Errorf("in flight at the end: %+v", c)
-	}
 }
 
-// As TestAllThatWasBegunEnds, where one side speaks HTTP/1.1.
-func TestAllThatWasBegunEndsAcrossVersions(t *testing.T) {
-	t.Run("callers of HTTP/1.1", func(t *testing.T) {
-		var n tally
-		hosts := &hostTables{}
-		r := newRig(t, []string{framedBackend(t, n.erratic)}, func(sc *ServerConfig, uc *upstream.Config) {
-			uc.Protocol = upstream.HTTP2
-			sc.Hosts = hosts
-			quickly(sc)
-			sc.Timeouts.Idle = 500 * time.Millisecond
-		})
-		hosts.set("bb:8080", anyPath(300*time.Millisecond, r.cluster))
-		var callers sync.WaitGroup
-		for i := range 100 {
-			callers.Go(func() {
-				p := dial(t, r.addr)
-				defer p.Close()
-				for range 4 {
-					p.send([]string{
-						"GET / HTTP/1.1\r\nHost: bb:8080\r\n\r\n",
-						"POST / HTTP/1.1\r\nHost: bb:8080\r\nContent-Length: 4\r\n\r\nbody",
-						"POST / HTTP/1.1\r\nHost: bb:8080\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-end: 1\r\n\r\n",
-						"POST / HTTP/1.1\r\nHost: bb:8080\r\nContent-Length: 40\r\n\r\nnever ends",
-					}[rand.IntN(4)])
-				}
-				if i%4 == 0 {
-					p.abort()
-				}
-				p.rest()
-			})
-		}
-		callers.Wait()
-		eventually(t, "no request is in flight", func() bool { return r.cluster.Limits().InFlight().Requests == 0 })
-		eventually(t, "no stream is open at an endpoint", func() bool { return n.open.Load() == 0 })
-	})
-	t.Run("endpoints of HTTP/1.1", func(t *testing.T) {
-		up := startUpstream(t, func(p *peer, _ int) {
-			for {
-				q, err := p.request()
-				if err != nil {
-					return
-				}
-				switch rand.IntN(8) {
-				case 0:
-					return
-				case 1:
-					p.abort()
-					return
-				case 2: // before the body
-					p.send(okAnswer("early"))
-				case 3:
-					p.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
-				case 4:
-					p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nbroken")
-				case 5: // nothing
-				default:
-					_, _ = io.Copy(io.Discard, q.Body)
-					p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nall\r\n0\r\nx-end: 1\r\n\r\n")
-				}
-			}
-		})
-		hosts := &hostTables{}
-		r := newRig(t, []string{up.addr}, func(sc *ServerConfig, uc *upstream.Config) {
-			uc.Protocol = upstream.HTTP1
-			uc.Limits.MaxConnections = 20
-			sc.Hosts = hosts
-		})
-		hosts.set("bb:8080", anyPath(300*time.Millisecond, r.cluster))
-		var callers sync.WaitGroup
-		for i := range 6 {
-			f := dialFramed(t, r.addr)
-			callers.Go(func() {
-				for f.next() != nil {
-				}
-			})
-			for id := uint32(1); id < 80; id += 2 {
-				switch rand.IntN(4) {
-				case 0:
-					f.get(id, "/")
-				case 1:
-					f.get(id, "/")
-					f.write(func() error { return f.fr.WriteRSTStream(id, xhttp2.ErrCodeCancel) })
-				case 2:
-					f.post(id)
-					f.write(func() error { return f.fr.WriteData(id, false, []byte("never ends")) })
-				default:
-					f.post(id)
-					f.write(func() error { return f.fr.WriteData(id, false, []byte("with")) })
-					f.headers(id, true, "x-end", "trailers")
-				}
-			}
-			if i%3 == 0 {
-				f.c.Close()
-			}
-		}
-		eventually(t, "no request is in flight", func() bool {
-			c := r.cluster.Limits().InFlight()
-			return c.Requests == 0 && c.Pending == 0
-		})
-		eventually(t, "no caller's stream is open", func() bool {
-			r.server.mu.Lock()
-			defer r.server.mu.Unlock()
-			for s := range r.server.conns {
-				if c, ok := s.(*h2conn); ok && c.h2.Streams() > 0 {
-					return false
-				}
-			}
-			return true
-		})
-		r.drain()
-		callers.Wait()
-		if c := r.cluster.Limits().InFlight(); c.Connections != 0 {
-			t.Errorf("connections at the end: %+v", c)
-		}
+// awaitNothingInFlight waits until the cluster's limits count no request.
+func (r *rig) awaitNothingInFlight() {
+	r.t.Helper()
+	eventually(r.t, "no request is in flight", func() bool {
+		c := r.cluster.Limits().InFlight()
+		return c.Requests == 0 && c.Pending == 0
 	})
 }
