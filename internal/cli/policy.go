@@ -92,7 +92,7 @@ func effective(ctx context.Context, paths []string, address string, r observe.Po
 		if r.Client == "" {
 			r.Client = r.Namespace
 		}
-		return o.Effective(r.Client, model.Name{Namespace: r.Namespace, Name: r.Service}, r.Port)
+		return o.Effective(model.Client{Namespace: r.Client}, model.Name{Namespace: r.Namespace, Name: r.Service}, r.Port)
 	}
 	c, err := client.New(address)
 	if err != nil {

@@ -68,12 +68,12 @@ func (c *Control) Problems() []lint.Finding {
 // Policy is what holds for requests from the service's own namespace.
 func (c *Control) Policy(namespace, service string, port uint16) (*policy.Effective, error) {
 	s := c.state.Load()
-	return effective(s.view.Policy, s.findings(), namespace, model.Name{Namespace: namespace, Name: service}, port)
+	return effective(s.view.Policy, s.findings(), model.Client{Namespace: namespace}, model.Name{Namespace: namespace, Name: service}, port)
 }
 
 // effective is a policy with all that is wrong with its service, also what the
 // source refused: the last good version of the service knows nothing of that.
-func effective(t *policy.Table, findings []lint.Finding, client string, service model.Name, port uint16) (*policy.Effective, error) {
+func effective(t *policy.Table, findings []lint.Finding, client model.Client, service model.Name, port uint16) (*policy.Effective, error) {
 	e, err := t.Effective(client, service, port)
 	object := source.Key{Kind: source.Service, Namespace: service.Namespace, Name: service.Name}.String()
 	var about []lint.Finding

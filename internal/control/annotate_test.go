@@ -168,7 +168,7 @@ func TestPolicyOfRefused(t *testing.T) {
 	}
 	o, err := control.Read([]string{p.manifest})
 	must(t, err)
-	if _, err := o.Effective(demo, model.Name{Namespace: demo, Name: "bb"}, 8080); err == nil || !strings.Contains(err.Error(), "wrong type") {
+	if _, err := o.Effective(model.Client{Namespace: demo}, model.Name{Namespace: demo, Name: "bb"}, 8080); err == nil || !strings.Contains(err.Error(), "wrong type") {
 		t.Errorf("error %v", err)
 	}
 }

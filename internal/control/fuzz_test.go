@@ -84,7 +84,7 @@ func everything(t *testing.T, v translate.View) map[string]proto.Message {
 	}
 	for _, s := range v.World.Services() {
 		for _, p := range s.Ports {
-			node := translate.Node{Pod: model.Name{Namespace: s.Namespace, Name: "x"}}
+			node := translate.Node{Pod: model.Name{Namespace: s.Namespace, Name: "x"}, Client: model.Client{Namespace: s.Namespace}}
 			add(translate.KeyFor(translate.ClusterType, translate.ClusterName(s.Name, p.Number), node))
 			add(translate.KeyFor(translate.EndpointType, translate.ClusterName(s.Name, p.Number), node))
 			add(translate.KeyFor(translate.HostType, "outbound/"+s.Name.Name, node))
@@ -92,7 +92,7 @@ func everything(t *testing.T, v translate.View) map[string]proto.Message {
 			for _, ip := range s.ClusterIPs() {
 				add(translate.KeyFor(translate.HostType, "outbound/"+ip, node))
 			}
-			e, err := v.Policy.Effective("c", s.Name, p.Number)
+			e, err := v.Policy.Effective(model.Client{Namespace: "c"}, s.Name, p.Number)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func everything(t *testing.T, v translate.View) map[string]proto.Message {
 		}
 	}
 	for _, p := range v.World.Pods() {
-		node := translate.Node{Pod: p.Name}
+		node := translate.Node{Pod: p.Name, Client: v.World.ClientOf(p.Name)}
 		add(translate.KeyFor(translate.ListenerType, "*", node))
 		for _, port := range p.ContainerPorts() {
 			add(translate.KeyFor(translate.ClusterType, translate.InboundCluster(p.Public(port)), node))

@@ -32,8 +32,8 @@ func Read(paths []string) (*Offline, error) {
 	return o, nil
 }
 
-// Effective is what holds for requests from a namespace to a service's port.
-func (o *Offline) Effective(client string, service model.Name, port uint16) (*policy.Effective, error) {
+// Effective is what holds for requests from a client to a service's port.
+func (o *Offline) Effective(client model.Client, service model.Name, port uint16) (*policy.Effective, error) {
 	return effective(o.Policy, o.Findings, client, service, port)
 }
 

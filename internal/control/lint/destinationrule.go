@@ -77,7 +77,7 @@ func checkShadowed(w *model.World, o source.Object, service *model.Service, add 
 	if service == nil || o.Value.(*source.IstioDestinationRule).Spec.GetTrafficPolicy() == nil {
 		return
 	}
-	for _, other := range w.Rules(service.Name) {
+	for _, other := range w.RulesOf(service.Name, source.DestinationRule) {
 		if other.Key == o.Key {
 			return
 		}

@@ -17,7 +17,7 @@ func Build(prev *World, objects []source.Object) *World {
 	if prev == nil {
 		prev = &World{}
 	}
-	w := &World{objects: make(map[source.Key]source.Object, len(objects)), clusterIPs: prev.clusterIPs, rules: prev.rules}
+	w := &World{objects: make(map[source.Key]source.Object, len(objects)), clusterIPs: prev.clusterIPs, rules: prev.rules, anyRules: prev.anyRules}
 	w.namespaces = maps.Clone(prev.namespaces)
 	if w.namespaces == nil {
 		w.namespaces = map[string]*Namespace{}
@@ -42,6 +42,7 @@ type builder struct {
 	prev, world *World
 	touched     map[string]*namespaceBuilder
 	rulesCopied bool // the World's rules are its own
+	allDirty    bool // a rule changed that may be about any service
 }
 
 // namespaceBuilder is a namespace while it is made anew.
@@ -67,12 +68,13 @@ type namespaceBuilder struct {
 func (b *builder) change(k source.Key) {
 	o, exists := b.world.objects[k]
 	old, existed := b.prev.objects[k]
+	if isRule(o) || isRule(old) {
+		b.changeRule(k)
+		return
+	}
 	switch k.Kind {
 	case source.Deployment:
 		return // they are only looked up by key
-	case source.DestinationRule:
-		b.changeRule(k)
-		return
 	case source.Namespace:
 		if annotation(o) != annotation(old) {
 			b.namespace(k.Name).renew = true
@@ -185,9 +187,22 @@ func (b *builder) namespace(name string) *namespaceBuilder {
 	return n
 }
 
+// touchAll makes all services anew.
+func (b *builder) touchAll() {
+	for name, n := range b.world.namespaces {
+		touched := b.namespace(name)
+		for svc := range n.services {
+			touched.dirty[svc] = true
+		}
+	}
+}
+
 // finish makes the services anew that something has changed for.
 func (b *builder) finish() {
 	ipsChanged := false
+	if b.allDirty {
+		b.touchAll()
+	}
 	for name, n := range b.touched {
 		n.opaque = declare(b.world.objects[source.Key{Kind: source.Namespace, Name: name}], n.opaque)
 		if n.renew {

@@ -29,6 +29,7 @@ type World struct {
 	namespaces map[string]*Namespace
 	clusterIPs map[string]Name
 	rules      map[Name][]source.Object // by the service that they are for
+	anyRules   []source.Object          // that may be for any
 }
 
 // Namespace is what is in one namespace. It is immutable.

@@ -28,20 +28,73 @@ func RuleHost(host, namespace string) (Name, bool) {
 	return Name{Namespace: ns, Name: name}, true
 }
 
-// Rules are the DestinationRules for a service's host, of all namespaces, by
-// namespace and name. They are not to be changed.
-func (w *World) Rules(service Name) []source.Object { return w.rules[service] }
-
-func ruleTarget(o source.Object) (Name, bool) {
-	r, ok := o.Value.(*source.IstioDestinationRule)
-	if !ok {
-		return Name{}, false
+// Rules are the objects that say what should be done with calls to a service,
+// of all kinds and namespaces: those that name it, and those that may be about
+// any service. They are in the order of kind, namespace and name, and are not
+// to be changed.
+func (w *World) Rules(service Name) []source.Object {
+	switch own := w.rules[service]; {
+	case len(w.anyRules) == 0:
+		return own
+	case len(own) == 0:
+		return w.anyRules
+	default:
+		out := slices.Concat(own, w.anyRules)
+		slices.SortFunc(out, compareObjects)
+		return slices.CompactFunc(out, func(a, b source.Object) bool { return a.Key == b.Key })
 	}
-	return RuleHost(r.Spec.GetHost(), o.Namespace)
 }
 
-// changeRule takes over a DestinationRule: what it says concerns the service
-// that it names, and the one that it named before.
+// RulesOf are the Rules of some kinds.
+func (w *World) RulesOf(service Name, kinds ...source.Kind) []source.Object {
+	var out []source.Object
+	for _, o := range w.Rules(service) {
+		if slices.Contains(kinds, o.Kind) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func compareObjects(a, b source.Object) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+// targets are the services that an object is about. all: it may be about any,
+// because it names them by a pattern, or is named by another object itself.
+// An object whose change must be noticed for a service and that does not name
+// it must say all.
+type targets struct {
+	services []Name
+	all      bool
+}
+
+// targetsOf gives the targets of an object. rule: it is of a kind that says
+// what should be done with calls.
+func targetsOf(o source.Object) (t targets, rule bool) {
+	switch v := o.Value.(type) {
+	case *source.IstioDestinationRule:
+		return hostTargets(v.Spec.GetHost(), o.Namespace), true
+	default:
+		return targets{}, false
+	}
+}
+
+func isRule(o source.Object) bool {
+	_, rule := targetsOf(o)
+	return rule
+}
+
+// hostTargets are the targets of one host of an Istio object.
+func hostTargets(host, namespace string) targets {
+	if name, ok := RuleHost(host, namespace); ok {
+		return targets{services: []Name{name}}
+	}
+	return targets{all: strings.Contains(host, "*") || host == ""}
+}
+
+// changeRule takes over an object that says what should be done with calls:
+// it concerns the services that it names, and those that it named before.
 func (b *builder) changeRule(k source.Key) {
 	if !b.rulesCopied {
 		b.world.rules = maps.Clone(b.prev.rules)
@@ -59,21 +112,28 @@ func (b *builder) changeRule(k source.Key) {
 }
 
 func (b *builder) putRule(o source.Object, present bool) {
-	service, ok := ruleTarget(o)
-	if !ok {
-		return
+	t, _ := targetsOf(o)
+	for _, service := range t.services {
+		rules := put(b.world.rules[service], o, present)
+		if len(rules) == 0 {
+			delete(b.world.rules, service)
+		} else {
+			b.world.rules[service] = rules
+		}
+		b.namespace(service.Namespace).dirty[service.Name] = true
 	}
-	rules := slices.DeleteFunc(slices.Clone(b.world.rules[service]), func(r source.Object) bool { return r.Key == o.Key })
+	if t.all {
+		b.world.anyRules = put(b.world.anyRules, o, present)
+		b.allDirty = true
+	}
+}
+
+// put is a list of rules with an object or without it.
+func put(rules []source.Object, o source.Object, present bool) []source.Object {
+	rules = slices.DeleteFunc(slices.Clone(rules), func(r source.Object) bool { return r.Key == o.Key })
 	if present {
 		rules = append(rules, o)
-		slices.SortFunc(rules, func(a, b source.Object) int {
-			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-		})
+		slices.SortFunc(rules, compareObjects)
 	}
-	if len(rules) == 0 {
-		delete(b.world.rules, service)
-	} else {
-		b.world.rules[service] = rules
-	}
-	b.namespace(service.Namespace).dirty[service.Name] = true
+	return rules
 }

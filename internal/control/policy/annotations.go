@@ -1,14 +1,13 @@
 package policy
 
 import (
-	"strconv"
 	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/reclosermesh/recloser/api/v1alpha1"
-	"github.com/reclosermesh/recloser/internal/control/lint"
+	"github.com/reclosermesh/recloser/internal/control/origin"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
@@ -87,7 +86,7 @@ type reader struct {
 	object   source.Object
 	values   map[string]string
 	prefix   string // of the metadata's field path: "spec.template." for a template's
-	findings []lint.Finding
+	findings []source.Problem
 	failed   bool // since it was last set to false
 }
 
@@ -108,14 +107,14 @@ func parseService(o source.Object, old *servicePolicy) *servicePolicy {
 // CheckAnnotations is what is wrong with the annotations of one object by
 // itself. On objects other than Services those of Services are only looked at
 // for being in the wrong place.
-func CheckAnnotations(o source.Object) []lint.Finding {
+func CheckAnnotations(o source.Object) []source.Problem {
 	if o.Kind == source.Service {
 		return parseService(o, nil).findings
 	}
 	r := &reader{object: o, values: o.Meta().GetAnnotations()}
 	for _, name := range ServiceAnnotations() {
 		if _, ok := r.values[name]; ok {
-			r.find(name, lint.Warning, "wrong-object", "this is read from Services only", "", "move it to the Service")
+			r.find(name, source.Warning, "wrong-object", "this is read from Services only", "", "move it to the Service")
 		}
 	}
 	switch v := o.Value.(type) {
@@ -165,7 +164,7 @@ func (r *reader) breaker(old *servicePolicy) (*Breaker, Origin) {
 		off.Refused = true
 	}
 	for i := range r.findings {
-		if r.findings[i].Severity == lint.Error {
+		if r.findings[i].Severity == source.Error {
 			r.findings[i].Reason += "; " + last
 		}
 	}
@@ -189,12 +188,12 @@ func (r *reader) accrual() (*Breaker, Origin) {
 		// The rest is read all the same: whoever mends this is told of all.
 	}
 	b := &Breaker{
-		Mode:         Value[string]{mode, r.origin(accrual)},
+		Mode:         Value[string]{Value: mode, Origin: r.origin(accrual)},
 		MaxFailures:  count(r, maxFailures, 7, "Linkerd"),
 		MinPenalty:   duration(r, minPenalty, time.Second, "Linkerd"),
 		MaxPenalty:   duration(r, maxPenalty, time.Minute, "Linkerd"),
 		Jitter:       number(r, jitterRatio, 0.5, "Linkerd", 0, maxJitter, "a number from 0 to 100"),
-		ProbeTimeout: Value[time.Duration]{DefaultProbeTimeout, Origin{Default: "Recloser"}},
+		ProbeTimeout: Value[time.Duration]{Value: DefaultProbeTimeout, Origin: Origin{Default: "Recloser"}},
 	}
 	r.penalties(b)
 	switch {
@@ -253,12 +252,12 @@ func (r *reader) neverTrips(b *Breaker) {
 		return
 	}
 	if b.SuccessRate == nil || b.SuccessRate.Threshold.Value == 0 {
-		r.find(maxFailures, lint.Warning, "never-trips", "with 0 the breaker never opens", "", "set 1 or more, or remove "+accrual)
+		r.find(maxFailures, source.Warning, "never-trips", "with 0 the breaker never opens", "", "set 1 or more, or remove "+accrual)
 	}
 }
 
 func (r *reader) balancer() Value[Balancer] {
-	v := Value[Balancer]{PeakEWMA, Origin{Default: "Linkerd"}}
+	v := Value[Balancer]{Value: PeakEWMA, Origin: Origin{Default: "Linkerd"}}
 	s, ok := r.values[loadBalancer]
 	if !ok {
 		return v
@@ -266,7 +265,7 @@ func (r *reader) balancer() Value[Balancer] {
 	var names []string
 	for _, b := range Balancers() {
 		if string(b) == s {
-			return Value[Balancer]{b, r.origin(loadBalancer)}
+			return Value[Balancer]{Value: b, Origin: r.origin(loadBalancer)}
 		}
 		names = append(names, string(b))
 	}
@@ -294,13 +293,13 @@ func (r *reader) strangers() {
 		switch {
 		case known:
 		case knownElsewhere[name]:
-			r.find(name, lint.Warning, "not-supported", "Linkerd knows this annotation; it is not acted on here yet", "", "")
+			r.find(name, source.Warning, "not-supported", "Linkerd knows this annotation; it is not acted on here yet", "", "")
 		default:
 			mend := ""
 			if near := source.Nearest(name, ServiceAnnotations()); near != "" {
 				mend = "did you mean " + near + "?"
 			}
-			r.find(name, lint.Warning, "unknown-annotation", "there is no such annotation; it is passed over", "", mend)
+			r.find(name, source.Warning, "unknown-annotation", "there is no such annotation; it is passed over", "", mend)
 		}
 	}
 }
@@ -308,37 +307,22 @@ func (r *reader) strangers() {
 func (r *reader) noEffect(reason, mend string, names ...string) {
 	for _, n := range names {
 		if _, ok := r.values[n]; ok {
-			r.find(n, lint.Warning, "no-effect", "this has no effect: "+reason, "", mend)
+			r.find(n, source.Warning, "no-effect", "this has no effect: "+reason, "", mend)
 		}
 	}
 }
 
 func (r *reader) origin(name string) Origin {
-	return originOf(r.object, source.AnnotationPath(name))
-}
-
-// originOf is a field of an object, and where it was written.
-func originOf(object source.Object, field string) Origin {
-	o := Origin{Object: object.String(), Field: field}
-	if from := object.Origin; from != nil {
-		o.Where = from.Source
-		switch file, line, who := from.Place(o.Field); {
-		case who != "":
-			o.Where = who
-		case file != "":
-			o.Where = file + ":" + strconv.Itoa(line)
-		}
-	}
-	return o
+	return origin.Of(r.object, source.AnnotationPath(name))
 }
 
 func (r *reader) bad(name, code, reason, allowed, mend string) {
 	r.failed = true
-	r.find(name, lint.Error, code, reason, allowed, mend)
+	r.find(name, source.Error, code, reason, allowed, mend)
 }
 
 func (r *reader) find(name string, s source.Severity, code, reason, allowed, mend string) {
-	f := lint.Finding{
+	f := source.Problem{
 		Code: code, Severity: s, Object: r.object.String(), Field: r.prefix + source.AnnotationPath(name),
 		Value: r.values[name], Allowed: allowed, Reason: reason, Mend: mend,
 	}

@@ -9,7 +9,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
@@ -28,7 +27,7 @@ func service(annotations map[string]string) source.Object {
 
 func effective(t *testing.T, tab *Table) *Effective {
 	t.Helper()
-	e, err := tab.Effective("shop", model.Name{Namespace: "shop", Name: "api"}, 80)
+	e, err := tab.Effective(model.Client{Namespace: "shop"}, model.Name{Namespace: "shop", Name: "api"}, 80)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +154,7 @@ func TestValues(t *testing.T) {
 			continue
 		}
 		if len(f) != 1 || f[0].Code != c.code || f[0].Field != source.AnnotationPath(c.annotation) ||
-			f[0].Value != c.annotations[c.annotation] || (f[0].Severity == lint.Warning) != c.warning {
+			f[0].Value != c.annotations[c.annotation] || (f[0].Severity == source.Warning) != c.warning {
 			t.Errorf("%v: findings %v, want %s of %s", c.annotations, f, c.code, c.annotation)
 			continue
 		}

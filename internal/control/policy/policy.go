@@ -15,53 +15,16 @@ import (
 	"slices"
 	"time"
 
-	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/origin"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
-// Value is one setting and where it comes from.
-type Value[T any] struct {
-	Value  T      `json:"value"`
-	Origin Origin `json:"origin"`
-}
+// Value is a setting with where it comes from.
+type Value[T any] = origin.Value[T]
 
-// Origin says who set a value: a field of an object, or a default.
-type Origin struct {
-	// Object is "service/bb -n demo".
-	Object string `json:"object,omitempty"`
-	// Field is the path in the object.
-	Field string `json:"field,omitempty"`
-	// Where is "file:line" if the object is from a file, else its source, or
-	// who has set the field since.
-	Where string `json:"where,omitempty"`
-	// Default says whose default it is, when nobody set the value.
-	Default string `json:"default,omitempty"`
-	// Stale is set when the object says something else by now that is not
-	// valid, and the last good value is used.
-	Stale bool `json:"stale,omitempty"`
-	// Refused is set when the object says something that is not valid and
-	// there is no good value from before.
-	Refused bool `json:"refused,omitempty"`
-}
-
-// String is the origin in one line.
-func (o Origin) String() string {
-	s := o.Object + " " + o.Field
-	if o.Default != "" {
-		s = "default of " + o.Default
-	}
-	if o.Where != "" {
-		s += " (" + o.Where + ")"
-	}
-	switch {
-	case o.Stale:
-		s += ", the last good version"
-	case o.Refused:
-		s += ", which is refused"
-	}
-	return s
-}
+// Origin is where a value comes from.
+type Origin = origin.Origin
 
 // Balancer picks the endpoint of a request.
 type Balancer string
@@ -105,7 +68,7 @@ type Effective struct {
 	// BreakerOff says why there is none.
 	BreakerOff Origin `json:"breakerOff,omitzero"`
 	// Findings are what is wrong with what the service says.
-	Findings []lint.Finding `json:"findings,omitempty"`
+	Findings []source.Problem `json:"findings,omitempty"`
 }
 
 // Limits are Envoy's circuit breakers.
@@ -154,7 +117,7 @@ type servicePolicy struct {
 	maxWaiting Value[uint32]
 	breaker    *Breaker
 	off        Origin
-	findings   []lint.Finding
+	findings   []source.Problem
 }
 
 // Table is the policy of a whole World. It is immutable.
@@ -221,7 +184,7 @@ func portOf(s *model.Service, number uint16) (*model.Port, error) {
 // Effective is the policy for requests from a namespace to a service's port.
 // Port 0 is the service's only one; where it has several, the error is a
 // PortNeededError.
-func (t *Table) Effective(client string, service model.Name, port uint16) (*Effective, error) {
+func (t *Table) Effective(client model.Client, service model.Name, port uint16) (*Effective, error) {
 	s := t.world.Service(service.Namespace, service.Name)
 	p := t.services[service]
 	if s == nil || p == nil {
@@ -231,16 +194,16 @@ func (t *Table) Effective(client string, service model.Name, port uint16) (*Effe
 	if err != nil {
 		return nil, err
 	}
-	unlimited := Value[uint32]{Unlimited, Origin{Default: "Recloser: no limit"}}
+	unlimited := Value[uint32]{Value: Unlimited, Origin: Origin{Default: "Recloser: no limit"}}
 	return &Effective{
-		Client: client, Namespace: service.Namespace, Service: service.Name, Port: sp.Number,
+		Client: client.Namespace, Namespace: service.Namespace, Service: service.Name, Port: sp.Number,
 		Protocol:       protocol(sp),
 		Balancer:       p.balancer,
-		ConnectTimeout: Value[time.Duration]{time.Second, Origin{Default: "Linkerd"}},
+		ConnectTimeout: Value[time.Duration]{Value: time.Second, Origin: Origin{Default: "Linkerd"}},
 		FailFast:       p.failFast,
 		MaxWaiting:     p.maxWaiting,
 		Limits:         Limits{unlimited, unlimited, unlimited, unlimited},
-		TLS:            t.tls(client, service, sp.Number),
+		TLS:            t.tls(client.Namespace, service, sp.Number),
 		Breaker:        p.breaker,
 		BreakerOff:     p.off,
 		Findings:       p.findings,
@@ -248,8 +211,8 @@ func (t *Table) Effective(client string, service model.Name, port uint16) (*Effe
 }
 
 // Findings are what is wrong with what services say.
-func (t *Table) Findings() []lint.Finding {
-	var out []lint.Finding
+func (t *Table) Findings() []source.Problem {
+	var out []source.Problem
 	for _, p := range t.services {
 		out = append(out, p.findings...)
 	}

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/origin"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
@@ -19,11 +19,11 @@ const (
 func protocol(p *model.Port) Value[model.Protocol] {
 	pp := &p.Protocol
 	if !pp.Declared() {
-		return Value[model.Protocol]{pp.Protocol, Origin{Default: pp.Default}}
+		return Value[model.Protocol]{Value: pp.Protocol, Origin: Origin{Default: pp.Default}}
 	}
-	o := originOf(pp.Object, pp.Field)
+	o := origin.Of(pp.Object, pp.Field)
 	o.Stale = pp.Stale
-	return Value[model.Protocol]{pp.Protocol, o}
+	return Value[model.Protocol]{Value: pp.Protocol, Origin: o}
 }
 
 // portLists are Linkerd's annotations with lists of ports, of a Service, an
@@ -33,13 +33,13 @@ func (r *reader) portLists() {
 	if value, ok := r.values[model.OpaquePortsAnnotation]; ok {
 		_, errs := model.ParsePorts(value)
 		for _, err := range errs {
-			r.find(model.OpaquePortsAnnotation, lint.Error, "bad-opaque-ports", err.Error()+"; the last good list stays, or else what is good of this one",
+			r.find(model.OpaquePortsAnnotation, source.Error, "bad-opaque-ports", err.Error()+"; the last good list stays, or else what is good of this one",
 				model.AllowedOpaquePorts, "")
 		}
 	}
 	for _, name := range []string{skipInbound, skipOutbound} {
 		if _, ok := r.values[name]; ok {
-			r.find(name, lint.Info, "not-applicable", "nothing is captured on this machine, so there is nothing to skip: a program calls what it wants to", "", "")
+			r.find(name, source.Info, "not-applicable", "nothing is captured on this machine, so there is nothing to skip: a program calls what it wants to", "", "")
 		}
 	}
 }
@@ -59,7 +59,7 @@ func (r *reader) misspelt() {
 			continue
 		}
 		if near := source.Nearest(own, short); near != "" {
-			r.find(name, lint.Warning, "unknown-annotation", "this is not read, and looks like an annotation that is", "", "did you mean "+family+near+"?")
+			r.find(name, source.Warning, "unknown-annotation", "this is not read, and looks like an annotation that is", "", "did you mean "+family+near+"?")
 		}
 	}
 }
@@ -69,7 +69,7 @@ func (r *reader) misspelt() {
 func (r *reader) onTemplate(annotations map[string]string) {
 	for _, name := range []string{model.OpaquePortsAnnotation, skipInbound, skipOutbound} {
 		if _, ok := r.values[name]; ok {
-			r.find(name, lint.Warning, "wrong-object", "this is read from the instances, which get their annotations from the template", "", "move it to spec.template.metadata.annotations")
+			r.find(name, source.Warning, "wrong-object", "this is read from the instances, which get their annotations from the template", "", "move it to spec.template.metadata.annotations")
 		}
 	}
 	t := &reader{object: r.object, values: annotations, prefix: "spec.template."}

@@ -8,6 +8,7 @@ import (
 	networkingv1 "istio.io/api/networking/v1"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/origin"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
@@ -55,11 +56,14 @@ func (t *TLS) On() bool {
 // one namespace the first with a traffic policy counts. Rules that are for some
 // workloads only are not looked at.
 func Governing(w *model.World, client string, service model.Name) (source.Object, bool) {
-	all := w.Rules(service)
+	all := w.RulesOf(service, source.DestinationRule)
 	for _, namespace := range []string{client, service.Namespace, RootNamespace} {
 		matched := false
 		for _, o := range all {
 			spec := o.Value.(*source.IstioDestinationRule).Spec
+			if name, ok := model.RuleHost(spec.GetHost(), o.Namespace); !ok || name != service {
+				continue // its host is a pattern
+			}
 			if o.Namespace != namespace || !exported(spec.GetExportTo(), namespace, client) || spec.GetWorkloadSelector() != nil {
 				continue
 			}
@@ -102,31 +106,31 @@ func (t *Table) tls(client string, service model.Name, port uint16) *TLS {
 }
 
 func readTLS(o source.Object, field string, said *networkingv1.ClientTLSSettings, service model.Name) *TLS {
-	at := func(name string) Origin { return originOf(o, field+"."+name) }
-	t := &TLS{Mode: Value[TLSMode]{TLSMode(said.GetMode().String()), at("mode")}}
+	at := func(name string) Origin { return origin.Of(o, field+"."+name) }
+	t := &TLS{Mode: Value[TLSMode]{Value: TLSMode(said.GetMode().String()), Origin: at("mode")}}
 	if !t.On() {
 		return t
 	}
-	t.SNI = Value[string]{service.Host(), Origin{Default: "Recloser: the service's host"}}
+	t.SNI = Value[string]{Value: service.Host(), Origin: Origin{Default: "Recloser: the service's host"}}
 	if said.GetSni() != "" {
-		t.SNI = Value[string]{said.GetSni(), at("sni")}
+		t.SNI = Value[string]{Value: said.GetSni(), Origin: at("sni")}
 	}
-	t.CACertificates = Value[string]{"", Origin{Default: "Istio: the system's"}}
+	t.CACertificates = Value[string]{Value: "", Origin: Origin{Default: "Istio: the system's"}}
 	if said.GetCaCertificates() != "" {
-		t.CACertificates = Value[string]{said.GetCaCertificates(), at("caCertificates")}
+		t.CACertificates = Value[string]{Value: said.GetCaCertificates(), Origin: at("caCertificates")}
 	}
-	t.SubjectAltNames = Value[[]string]{[]string{t.SNI.Value}, Origin{Default: "Istio: the name that is sent"}}
+	t.SubjectAltNames = Value[[]string]{Value: []string{t.SNI.Value}, Origin: Origin{Default: "Istio: the name that is sent"}}
 	names := slices.DeleteFunc(slices.Clone(said.GetSubjectAltNames()), func(name string) bool { return name == "" })
 	if len(names) > 0 {
-		t.SubjectAltNames = Value[[]string]{names, at("subjectAltNames")}
+		t.SubjectAltNames = Value[[]string]{Value: names, Origin: at("subjectAltNames")}
 	}
-	t.Insecure = Value[bool]{false, Origin{Default: "Istio"}}
+	t.Insecure = Value[bool]{Value: false, Origin: Origin{Default: "Istio"}}
 	if v := said.GetInsecureSkipVerify(); v != nil {
-		t.Insecure = Value[bool]{v.GetValue(), at("insecureSkipVerify")}
+		t.Insecure = Value[bool]{Value: v.GetValue(), Origin: at("insecureSkipVerify")}
 	}
 	if t.Mode.Value == TLSMutual {
-		t.ClientCertificate = Value[string]{said.GetClientCertificate(), at("clientCertificate")}
-		t.PrivateKey = Value[string]{said.GetPrivateKey(), at("privateKey")}
+		t.ClientCertificate = Value[string]{Value: said.GetClientCertificate(), Origin: at("clientCertificate")}
+		t.PrivateKey = Value[string]{Value: said.GetPrivateKey(), Origin: at("privateKey")}
 	}
 	return t
 }

@@ -13,40 +13,40 @@ import (
 func duration(r *reader, name string, def time.Duration, whose string) Value[time.Duration] {
 	s, ok := r.values[name]
 	if !ok {
-		return Value[time.Duration]{def, Origin{Default: whose}}
+		return Value[time.Duration]{Value: def, Origin: Origin{Default: whose}}
 	}
 	d, mend, err := parseDuration(s)
 	if err != nil {
 		r.bad(name, "bad-duration", err.Error(), allowedDuration, mend)
-		return Value[time.Duration]{def, Origin{Default: whose}}
+		return Value[time.Duration]{Value: def, Origin: Origin{Default: whose}}
 	}
-	return Value[time.Duration]{d, r.origin(name)}
+	return Value[time.Duration]{Value: d, Origin: r.origin(name)}
 }
 
 func count(r *reader, name string, def uint32, whose string) Value[uint32] {
 	s, ok := r.values[name]
 	if !ok {
-		return Value[uint32]{def, Origin{Default: whose}}
+		return Value[uint32]{Value: def, Origin: Origin{Default: whose}}
 	}
 	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
 	if err != nil {
 		r.bad(name, "bad-number", "this is not such a number", allowedCount, "")
-		return Value[uint32]{def, Origin{Default: whose}}
+		return Value[uint32]{Value: def, Origin: Origin{Default: whose}}
 	}
-	return Value[uint32]{uint32(n), r.origin(name)}
+	return Value[uint32]{Value: uint32(n), Origin: r.origin(name)}
 }
 
 func number(r *reader, name string, def float64, whose string, lo, hi float64, allowed string) Value[float64] {
 	s, ok := r.values[name]
 	if !ok {
-		return Value[float64]{def, Origin{Default: whose}}
+		return Value[float64]{Value: def, Origin: Origin{Default: whose}}
 	}
 	n, err := parseDecimal(strings.TrimSpace(s))
 	if err != nil || n < lo || n > hi {
 		r.bad(name, "bad-number", "this is not such a number", allowed, "")
-		return Value[float64]{def, Origin{Default: whose}}
+		return Value[float64]{Value: def, Origin: Origin{Default: whose}}
 	}
-	return Value[float64]{n, r.origin(name)}
+	return Value[float64]{Value: n, Origin: r.origin(name)}
 }
 
 // parseDecimal leaves out what strconv reads beyond decimal numbers:

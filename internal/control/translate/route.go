@@ -36,8 +36,8 @@ func virtualHost(v View, k Key) Result {
 
 // routesFor are the routes for an authority, nil when it is no port of a
 // service, with the name of the host that they belong to.
-func routesFor(v View, authority, client string) ([]*routev3.Route, string, []Dep) {
-	s, p, deps := resolve(v, authority, client)
+func routesFor(v View, authority string, client model.Client) ([]*routev3.Route, string, []Dep) {
+	s, p, deps := resolve(v, authority, client.Namespace)
 	if s == nil {
 		return nil, "", deps
 	}

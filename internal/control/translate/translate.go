@@ -38,6 +38,8 @@ type View struct {
 type Node struct {
 	// Pod is the instance that the proxy belongs to.
 	Pod model.Name
+	// Client is what it is an instance of.
+	Client model.Client
 	// Outbound is the address of its outbound listener, "IP:PORT".
 	Outbound string
 	// Publish lists services to open to the host: "IP:PORT=svc.ns:PORT,…".
@@ -51,8 +53,8 @@ type Key struct {
 	Type string
 	// Name of the resource; "*" for all listeners of a node.
 	Name string
-	// Client is the namespace of the client, for what depends on it.
-	Client string
+	// Client is who calls, for what depends on it.
+	Client model.Client
 	// Node for what belongs to one proxy.
 	Node Node
 }
@@ -64,12 +66,12 @@ func KeyFor(typeURL, name string, n Node) Key {
 	case ListenerType:
 		k.Node = n
 	case HostType:
-		k.Client = n.Pod.Namespace
+		k.Client = n.Client
 	case ClusterType:
 		if _, inbound := parseInbound(name); inbound {
 			k.Node = Node{Pod: n.Pod}
 		} else {
-			k.Client = n.Pod.Namespace
+			k.Client = n.Client
 		}
 	}
 	return k

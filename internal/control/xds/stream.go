@@ -144,7 +144,7 @@ func (s *Server) open(req *discoveryv3.DeltaDiscoveryRequest) (*stream, error) {
 		awake: make(chan struct{}, 1),
 		log:   s.cfg.Logger.With("node", n.ID),
 		node:  n,
-		self:  translate.Node{Pod: n.Name, Outbound: n.Metadata["OUTBOUND"], Publish: n.Metadata["PUBLISH"]},
+		self:  translate.Node{Pod: n.Name, Client: model.Client{Namespace: n.Name.Namespace, Workload: n.Metadata["WORKLOAD"], Kind: n.Metadata["WORKLOAD_KIND"]}, Outbound: n.Metadata["OUTBOUND"], Publish: n.Metadata["PUBLISH"]},
 		types: map[string]*typeState{},
 	}
 	s.mu.Lock()

@@ -1,0 +1,93 @@
+package routing
+
+// Match is satisfied when all of its parts are. An empty Match matches every
+// request.
+type Match struct {
+	// Paths that the path, without its query, must all match. A rule of one
+	// object has one at most; more come of rules that were put together.
+	Paths []PathMatch `json:"paths,omitempty"`
+	// Headers, all of which must match. The names ":method", ":authority" and
+	// ":scheme" stand for what HTTP/2 calls so.
+	Headers []HeaderMatch `json:"headers,omitempty"`
+	// Query parameters, all of which must match.
+	Query []QueryMatch `json:"query,omitempty"`
+}
+
+// PathKind is how a path is compared.
+type PathKind string
+
+// PathExact compares all of it, PathPrefix whole segments from its begin
+// (Gateway API), PathText characters from its begin (Istio's prefix), PathRegex
+// all of it with a regular expression (RE2).
+const (
+	PathExact  PathKind = "exact"
+	PathPrefix PathKind = "prefix"
+	PathText   PathKind = "text-prefix"
+	PathRegex  PathKind = "regex"
+)
+
+// PathMatch compares the path.
+type PathMatch struct {
+	Kind       PathKind `json:"kind"`
+	Value      string   `json:"value"`
+	IgnoreCase bool     `json:"ignoreCase,omitempty"`
+	// Invert matches when the comparison does not.
+	Invert bool `json:"invert,omitempty"`
+}
+
+// TextKind is how a value is compared.
+type TextKind string
+
+// Present matches any value, also an empty one. Regex (RE2) compares all of
+// the value.
+const (
+	Exact    TextKind = "exact"
+	Prefix   TextKind = "prefix"
+	Suffix   TextKind = "suffix"
+	Contains TextKind = "contains"
+	Regex    TextKind = "regex"
+	Present  TextKind = "present"
+)
+
+// Text compares a value.
+type Text struct {
+	Kind       TextKind `json:"kind"`
+	Value      string   `json:"value,omitempty"`
+	IgnoreCase bool     `json:"ignoreCase,omitempty"`
+}
+
+// HeaderMatch compares a header, whose repetitions are one value, joined by
+// commas (RFC 9110 section 5.2).
+type HeaderMatch struct {
+	// Name in lower case.
+	Name string `json:"name"`
+	Text
+	// Invert matches when the comparison does not, also where there is no such
+	// header.
+	Invert bool `json:"invert,omitempty"`
+}
+
+// QueryMatch compares the first query parameter of a name.
+type QueryMatch struct {
+	Name string `json:"name"`
+	Text
+}
+
+// And is the conjunction of two matches.
+func (m Match) And(o Match) Match {
+	return Match{
+		Paths:   append(append([]PathMatch(nil), m.Paths...), o.Paths...),
+		Headers: append(append([]HeaderMatch(nil), m.Headers...), o.Headers...),
+		Query:   append(append([]QueryMatch(nil), m.Query...), o.Query...),
+	}
+}
+
+// All tells whether every request matches.
+func (m Match) All() bool {
+	for _, p := range m.Paths {
+		if p.Invert || !(p.Kind == PathText && (p.Value == "" || p.Value == "/") || p.Kind == PathPrefix && p.Value == "/") {
+			return false
+		}
+	}
+	return len(m.Headers)+len(m.Query) == 0
+}
