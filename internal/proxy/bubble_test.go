@@ -303,7 +303,7 @@ func TestTCPSettles(t *testing.T) {
 		c.Breaker.Detectors.Consecutive.Failures = 1
 	}, func(t *testing.T, b *bubble) {
 		state := func() breaker.State { return b.cluster.States()[0].State }
-		e, p, _ := b.cluster.Pick(b.server.clock())
+		e, p, _ := b.cluster.Pick(b.server.clock(), upstream.Key{})
 		p.Done(b.server.clock(), breaker.Result{Status: 500})
 		if state() != breaker.Open {
 			t.Fatalf("%s is %v", e.Address(), state())

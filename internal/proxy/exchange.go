@@ -149,7 +149,7 @@ func (x *exchange) release() {
 // tryAdmit gets an endpoint and its breaker's permit if any endpoint takes the
 // request now.
 func (x *exchange) tryAdmit() (ok bool) {
-	if x.endpoint, x.permit, ok = x.cluster.Pick(x.asked); ok {
+	if x.endpoint, x.permit, ok = x.cluster.Pick(x.asked, upstream.Key{}); ok {
 		x.endpoint.Begin()
 	}
 	return ok
@@ -158,7 +158,7 @@ func (x *exchange) tryAdmit() (ok bool) {
 // awaitAdmit is tryAdmit that waits, until done is closed.
 func (x *exchange) awaitAdmit(done <-chan struct{}) telemetry.Reason {
 	var err error
-	x.endpoint, x.permit, err = x.cluster.Await(x.srv.clock(), x.deadline, done)
+	x.endpoint, x.permit, err = x.cluster.Await(x.srv.clock(), x.deadline, done, upstream.Key{})
 	x.asked = x.srv.clock()
 	switch {
 	case err == nil:

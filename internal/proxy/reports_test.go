@@ -55,7 +55,7 @@ func (r *reportRig) fail(n int) {
 			if c.Name() != "c" {
 				continue
 			}
-			_, permit, ok := c.Pick(r.now)
+			_, permit, ok := c.Pick(r.now, upstream.Key{})
 			if !ok {
 				r.t.Fatal("no endpoint")
 			}

@@ -166,10 +166,10 @@ func (c *tcpConn) connect() telemetry.Reason {
 	tried := space[:0]
 	why := telemetry.NoHealthyUpstream
 	for len(tried) < tcpTries {
-		e, permit, ok := c.cluster.PickTCP(c.srv.clock(), tried)
+		e, permit, ok := c.cluster.PickTCP(c.srv.clock(), upstream.Key{}, tried)
 		if !ok && len(tried) == 0 {
 			var err error
-			if e, permit, err = c.cluster.AwaitTCP(c.srv.clock(), 0, c.ctx.Done()); err != nil {
+			if e, permit, err = c.cluster.AwaitTCP(c.srv.clock(), 0, c.ctx.Done(), upstream.Key{}); err != nil {
 				return waitFailure(err)
 			}
 		} else if !ok {

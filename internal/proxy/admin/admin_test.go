@@ -103,7 +103,7 @@ func (r *rig) trip() {
 			continue
 		}
 		for range 200 {
-			e, permit, ok := c.Pick(time.Second)
+			e, permit, ok := c.Pick(time.Second, upstream.Key{})
 			if !ok {
 				r.t.Fatal("no endpoint is left")
 			}

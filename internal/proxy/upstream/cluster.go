@@ -97,7 +97,7 @@ func (c *Cluster) Endpoints() []*Endpoint {
 // Pick chooses an endpoint that takes a request now. An endpoint whose probe
 // is due comes first: recovery then waits for the next request, not for a
 // lucky draw. The permit must be ended by Done.
-func (c *Cluster) Pick(now time.Duration) (*Endpoint, breaker.Permit, bool) {
+func (c *Cluster) Pick(now time.Duration, key Key) (*Endpoint, breaker.Permit, bool) {
 	if c.dirty.Load() {
 		c.rebuild(now)
 	}
@@ -189,13 +189,13 @@ func (c *Cluster) wake() {
 // last endpoint went, or until deadline (0: none), or until done is closed.
 // The error is ErrNoHealthyUpstream, ErrOverflow (too many wait already),
 // context.DeadlineExceeded or context.Canceled.
-func (c *Cluster) Await(now, deadline time.Duration, done <-chan struct{}) (*Endpoint, breaker.Permit, error) {
-	return c.await(now, deadline, done, c.Pick)
+func (c *Cluster) Await(now, deadline time.Duration, done <-chan struct{}, key Key) (*Endpoint, breaker.Permit, error) {
+	return c.await(now, deadline, done, key, c.Pick)
 }
 
 // await is Await with pick in place of Pick.
-func (c *Cluster) await(now, deadline time.Duration, done <-chan struct{},
-	pick func(now time.Duration) (*Endpoint, breaker.Permit, bool),
+func (c *Cluster) await(now, deadline time.Duration, done <-chan struct{}, key Key,
+	pick func(now time.Duration, key Key) (*Endpoint, breaker.Permit, bool),
 ) (*Endpoint, breaker.Permit, error) {
 	cfg := c.cfg.Load()
 	limit := c.failFastAt(now, cfg.FailFast)
@@ -215,7 +215,7 @@ func (c *Cluster) await(now, deadline time.Duration, done <-chan struct{},
 	defer timer.Stop()
 	for {
 		changed, available := c.changedChan(), c.group.Available()
-		if e, p, ok := pick(now); ok {
+		if e, p, ok := pick(now, key); ok {
 			return e, p, nil
 		}
 		limit = c.failFastAt(now, c.cfg.Load().FailFast)

@@ -810,7 +810,7 @@ func TestNothingIsLostInChange(t *testing.T) {
 func askPicked(c *Cluster) error {
 	for {
 		now := breaker.Monotonic()
-		e, p, ok := c.Pick(now)
+		e, p, ok := c.Pick(now, Key{})
 		if !ok {
 			continue
 		}

@@ -3,9 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -50,39 +48,19 @@ func DialResult(err error) breaker.Result {
 }
 
 // PickTCP is Pick for a connection of opaque bytes. Endpoints in tried are
-// chosen only if there is no other, and not at all if every endpoint that takes
-// connections was tried.
-func (c *Cluster) PickTCP(now time.Duration, tried []*Endpoint) (*Endpoint, breaker.Permit, bool) {
+// not chosen, so there is none once each that takes connections was tried.
+func (c *Cluster) PickTCP(now time.Duration, key Key, tried []*Endpoint) (*Endpoint, breaker.Permit, bool) {
 	if !c.tcp.Load() {
 		c.tcp.Store(true)
 	}
 	c.probeByDialling(now)
-	e, p, ok := c.Pick(now)
-	if !ok || !slices.Contains(tried, e) {
-		return e, p, ok
-	}
-	p.Done(now, breaker.Result{Cause: breaker.Cancelled})
-	// The picker prefers one that was tried: any other, then.
-	set := c.ready.Load().endpoints
-	if len(set) == 0 {
-		return nil, breaker.Permit{}, false
-	}
-	for i, from := 0, rand.IntN(len(set)); i < len(set); i++ {
-		e := set[(from+i)%len(set)]
-		if slices.Contains(tried, e) {
-			continue
-		}
-		if p, ok := e.breaker.Acquire(now); ok {
-			return e, p, true
-		}
-	}
-	return nil, breaker.Permit{}, false
+	return c.PickOther(now, key, tried)
 }
 
 // AwaitTCP is Await for a connection of opaque bytes.
-func (c *Cluster) AwaitTCP(now, deadline time.Duration, done <-chan struct{}) (*Endpoint, breaker.Permit, error) {
-	return c.await(now, deadline, done, func(now time.Duration) (*Endpoint, breaker.Permit, bool) {
-		return c.PickTCP(now, nil)
+func (c *Cluster) AwaitTCP(now, deadline time.Duration, done <-chan struct{}, key Key) (*Endpoint, breaker.Permit, error) {
+	return c.await(now, deadline, done, key, func(now time.Duration, key Key) (*Endpoint, breaker.Permit, bool) {
+		return c.PickTCP(now, key, nil)
 	})
 }
 

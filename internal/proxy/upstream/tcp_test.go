@@ -39,7 +39,7 @@ func (s *switchable) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 func connectUntilOpen(t *testing.T, c *Cluster, now time.Duration) {
 	t.Helper()
 	for range 100 {
-		e, p, ok := c.PickTCP(now, nil)
+		e, p, ok := c.PickTCP(now, Key{}, nil)
 		if !ok {
 			return
 		}
@@ -71,7 +71,7 @@ func TestRefusedConnectionsOpenAndABackgroundDialCloses(t *testing.T) {
 		if peer.dials.Load() == before {
 			t.Error("nobody dialled in the background")
 		}
-		if _, _, ok := c.PickTCP(clock(), nil); ok {
+		if _, _, ok := c.PickTCP(clock(), Key{}, nil); ok {
 			t.Fatal("a caller got an endpoint that cannot be connected to")
 		}
 		peer.up.Store(true)
@@ -80,7 +80,7 @@ func TestRefusedConnectionsOpenAndABackgroundDialCloses(t *testing.T) {
 		if got := peer.dials.Load() - before; got != 1 {
 			t.Errorf("%d dials once it was up, want 1", got)
 		}
-		_, p, ok := c.PickTCP(clock(), nil)
+		_, p, ok := c.PickTCP(clock(), Key{}, nil)
 		if !ok || p.Probe() {
 			t.Errorf("after the dial: endpoint %v, probe %v; want an ordinary connection", ok, p.Probe())
 		}
@@ -99,7 +99,7 @@ func TestAwaitTCPWaitsForTheBackgroundDial(t *testing.T) {
 		c := s.Apply([]Config{cfg})[cfg.Name]
 		connectUntilOpen(t, c, clock())
 		peer.up.Store(true)
-		e, p, err := c.AwaitTCP(clock(), 0, nil) // nothing sweeps: the wait itself starts the dial
+		e, p, err := c.AwaitTCP(clock(), 0, nil, Key{}) // nothing sweeps: the wait itself starts the dial
 		if err != nil || p.Probe() {
 			t.Fatalf("%v, probe %v", err, p.Probe())
 		}
@@ -120,7 +120,7 @@ func TestProbeOfWhatFailedOtherwiseIsACaller(t *testing.T) {
 	c := s.Apply([]Config{cfg})[cfg.Name]
 	trip(t, c, "a:1", now)
 	now += time.Minute
-	_, p, ok := c.PickTCP(now, nil)
+	_, p, ok := c.PickTCP(now, Key{}, nil)
 	if !ok || !p.Probe() || peer.dials.Load() != 0 {
 		t.Errorf("endpoint %v, probe %v, %d dials; want the caller's connection as the probe", ok, p.Probe(), peer.dials.Load())
 	}
@@ -163,7 +163,7 @@ func TestPickTCPGoesToOthersThanTried(t *testing.T) {
 	for range 100 {
 		var tried []*Endpoint
 		for range 3 {
-			e, p, ok := c.PickTCP(now, tried)
+			e, p, ok := c.PickTCP(now, Key{}, tried)
 			if !ok {
 				t.Fatalf("none after %d", len(tried))
 			}
@@ -175,7 +175,7 @@ func TestPickTCPGoesToOthersThanTried(t *testing.T) {
 			}
 			tried = append(tried, e)
 		}
-		if e, p, ok := c.PickTCP(now, tried); ok {
+		if e, p, ok := c.PickTCP(now, Key{}, tried); ok {
 			p.Done(now, breaker.Result{})
 			t.Fatalf("all were tried, and %s again", e.Address())
 		}

@@ -56,7 +56,7 @@ var failed = breaker.Result{Status: 500, GRPCStatus: -1}
 func trip(t *testing.T, c *Cluster, address string, now time.Duration) {
 	t.Helper()
 	for range 100_000 {
-		e, p, ok := c.Pick(now)
+		e, p, ok := c.Pick(now, Key{})
 		if !ok {
 			return
 		}
@@ -81,7 +81,7 @@ func TestOpenEndpointIsNotPicked(t *testing.T) {
 	c := s.Apply([]Config{cfg})[cfg.Name]
 	trip(t, c, "a:1", now)
 	for range 200 {
-		e, p, ok := c.Pick(now)
+		e, p, ok := c.Pick(now, Key{})
 		if !ok || e.Address() != "b:1" {
 			t.Fatalf("picked %v, %v while a is open", e, ok)
 		}
@@ -96,19 +96,19 @@ func TestDueProbeIsTakenByTheNextRequest(t *testing.T) {
 	c := s.Apply([]Config{cfg})[cfg.Name]
 	trip(t, c, "a:1", now)
 	now += time.Minute // beyond every back-off
-	e, p, ok := c.Pick(now)
+	e, p, ok := c.Pick(now, Key{})
 	if !ok || e.Address() != "a:1" || !p.Probe() {
 		t.Fatalf("the first request after the back-off went to %v (probe %v), want the probe of a", e, p.Probe())
 	}
 	for range 50 {
-		if e, q, ok := c.Pick(now); !ok || e.Address() != "b:1" || q.Probe() {
+		if e, q, ok := c.Pick(now, Key{}); !ok || e.Address() != "b:1" || q.Probe() {
 			t.Fatal("a second probe, or no endpoint, while one probe is out")
 		}
 	}
 	p.Done(now, breaker.Result{Status: 200, GRPCStatus: -1})
 	seen := map[string]bool{}
 	for range 200 {
-		e, _, _ := c.Pick(now)
+		e, _, _ := c.Pick(now, Key{})
 		seen[e.Address()] = true
 	}
 	if !seen["a:1"] || !seen["b:1"] {
@@ -134,7 +134,7 @@ func TestLiveStateOutlivesConfiguration(t *testing.T) {
 		t.Errorf("%d clusters after all were removed", got)
 	}
 	s.sweep(now + leaveAfter)
-	if _, _, ok := c.Pick(now); ok {
+	if _, _, ok := c.Pick(now, Key{}); ok {
 		t.Error("a removed cluster still gives endpoints")
 	}
 }
@@ -149,12 +149,12 @@ func TestFailFast(t *testing.T) {
 		trip(t, c, "a:1", clock())
 
 		begin := clock()
-		_, _, err := c.Await(clock(), 0, nil)
+		_, _, err := c.Await(clock(), 0, nil, Key{})
 		if !errors.Is(err, ErrNoHealthyUpstream) || clock()-begin != DefaultFailFast {
 			t.Errorf("first: %v after %v, want %v after %v", err, clock()-begin, ErrNoHealthyUpstream, DefaultFailFast)
 		}
 		begin = clock()
-		if _, _, err = c.Await(clock(), 0, nil); !errors.Is(err, ErrNoHealthyUpstream) || clock() != begin {
+		if _, _, err = c.Await(clock(), 0, nil, Key{}); !errors.Is(err, ErrNoHealthyUpstream) || clock() != begin {
 			t.Errorf("later: %v after %v, want %v at once", err, clock()-begin, ErrNoHealthyUpstream)
 		}
 	})
@@ -171,14 +171,14 @@ func TestWaitingEndsWithTheFirstUsableEndpoint(t *testing.T) {
 
 		// The back-off is 1 s: the first waiter becomes the probe then.
 		begin := clock()
-		e, p, err := c.Await(clock(), 0, nil)
+		e, p, err := c.Await(clock(), 0, nil, Key{})
 		if err != nil || !p.Probe() || clock()-begin != time.Second {
 			t.Fatalf("got %v, %v after %v, want the probe after 1s", e, err, clock()-begin)
 		}
 		// The second waits for what the probe finds.
 		got := make(chan error)
 		go func() {
-			_, p, err := c.Await(clock(), 0, nil)
+			_, p, err := c.Await(clock(), 0, nil, Key{})
 			if err == nil && p.Probe() {
 				err = errors.New("a second probe")
 			}
@@ -205,13 +205,13 @@ func TestWaitingIsBounded(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 2 {
 			wg.Go(func() {
-				if _, _, err := c.Await(clock(), 0, nil); !errors.Is(err, ErrNoHealthyUpstream) {
+				if _, _, err := c.Await(clock(), 0, nil, Key{}); !errors.Is(err, ErrNoHealthyUpstream) {
 					t.Errorf("waiter: %v", err)
 				}
 			})
 		}
 		synctest.Wait()
-		if _, _, err := c.Await(clock(), 0, nil); !errors.Is(err, ErrOverflow) {
+		if _, _, err := c.Await(clock(), 0, nil, Key{}); !errors.Is(err, ErrOverflow) {
 			t.Errorf("third: %v, want %v", err, ErrOverflow)
 		}
 		wg.Wait()
@@ -227,12 +227,12 @@ func TestWaitingEndsWithDeadlineAndCaller(t *testing.T) {
 		cfg := config()
 		c := newSet(clock).Apply([]Config{cfg})[cfg.Name]
 		begin := clock()
-		if _, _, err := c.Await(begin, begin+time.Second, nil); !errors.Is(err, context.DeadlineExceeded) || clock()-begin != time.Second {
+		if _, _, err := c.Await(begin, begin+time.Second, nil, Key{}); !errors.Is(err, context.DeadlineExceeded) || clock()-begin != time.Second {
 			t.Errorf("%v after %v, want the deadline's error after 1s", err, clock()-begin)
 		}
 		gone := make(chan struct{})
 		close(gone)
-		if _, _, err := c.Await(clock(), 0, gone); !errors.Is(err, context.Canceled) {
+		if _, _, err := c.Await(clock(), 0, gone, Key{}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want the caller's going away", err)
 		}
 	})
@@ -246,7 +246,7 @@ func TestNewEndpointEndsWaiting(t *testing.T) {
 		c := s.Apply([]Config{cfg})[cfg.Name]
 		got := make(chan *Endpoint)
 		go func() {
-			e, _, _ := c.Await(clock(), 0, nil)
+			e, _, _ := c.Await(clock(), 0, nil, Key{})
 			got <- e
 		}()
 		synctest.Wait()
@@ -490,7 +490,7 @@ func TestAnEndpointThatRecoversGetsItsShare(t *testing.T) {
 	}
 	trip(t, c, "a:1", now)
 	now += 2 * time.Second
-	e, p, _ := c.Pick(now)
+	e, p, _ := c.Pick(now, Key{})
 	if !p.Probe() {
 		t.Fatal("no probe")
 	}
@@ -499,7 +499,7 @@ func TestAnEndpointThatRecoversGetsItsShare(t *testing.T) {
 	e.Abandon()
 	got := 0
 	for range 1000 {
-		e, p, _ := c.Pick(now)
+		e, p, _ := c.Pick(now, Key{})
 		p.Done(now, ok)
 		if e.Address() == "a:1" {
 			got++
@@ -520,7 +520,7 @@ func TestALightEndpointGetsLittle(t *testing.T) {
 	c := s.Apply([]Config{cfg})[cfg.Name]
 	light := 0
 	for range 1000 {
-		e, p, ok := c.Pick(now)
+		e, p, ok := c.Pick(now, Key{})
 		if !ok {
 			t.Fatal("no endpoint")
 		}
@@ -542,7 +542,7 @@ func TestFailFastCountsFromTheLastOutage(t *testing.T) {
 		s := newSet(clock)
 		cfg := config("a:1")
 		c := s.Apply([]Config{cfg})[cfg.Name]
-		_, p, err := c.Await(clock(), 0, nil) // nothing is down
+		_, p, err := c.Await(clock(), 0, nil, Key{}) // nothing is down
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -551,7 +551,7 @@ func TestFailFastCountsFromTheLastOutage(t *testing.T) {
 		cfg.Endpoints = nil
 		s.Apply([]Config{cfg})
 		start := clock()
-		if _, _, err := c.Await(start, 0, nil); !errors.Is(err, ErrNoHealthyUpstream) {
+		if _, _, err := c.Await(start, 0, nil, Key{}); !errors.Is(err, ErrNoHealthyUpstream) {
 			t.Fatal(err)
 		}
 		if waited := clock() - start; waited != DefaultFailFast {
@@ -613,7 +613,7 @@ func TestWaitersNeedNoEvent(t *testing.T) {
 		synctest.Wait()
 		answered := make(chan error, 1)
 		go func() {
-			_, _, err := c.Await(clock(), 0, nil)
+			_, _, err := c.Await(clock(), 0, nil, Key{})
 			answered <- err
 		}()
 		synctest.Wait()
@@ -662,7 +662,7 @@ func TestARemovedClusterServesWhoHasIt(t *testing.T) {
 	c := s.Apply([]Config{cfg})[cfg.Name]
 	trip(t, c, "a:1", now)
 	s.Apply(nil)
-	if e, p, ok := c.Pick(now); !ok || e.Address() != "b:1" {
+	if e, p, ok := c.Pick(now, Key{}); !ok || e.Address() != "b:1" {
 		t.Error("a request that has its route already is lost")
 	} else {
 		p.Done(now, breaker.Result{Status: 200, GRPCStatus: -1})
@@ -674,7 +674,7 @@ func TestARemovedClusterServesWhoHasIt(t *testing.T) {
 	}
 	now += leaveAfter
 	s.sweep(now)
-	if _, _, ok := c.Pick(now); !ok {
+	if _, _, ok := c.Pick(now, Key{}); !ok {
 		t.Error("the cluster that came back was emptied")
 	}
 }
