@@ -1,0 +1,154 @@
+package route
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+)
+
+// RetryOn is a set of conditions on which a request is tried again.
+type RetryOn uint32
+
+// The conditions, in Envoy's words (retry_on and x-envoy-retry-grpc-on).
+const (
+	// OnConnectFailure: there was no connection, so no endpoint saw the request.
+	OnConnectFailure RetryOn = 1 << iota
+	// OnRefusedStream: the endpoint says that it did not look at the request
+	// (RFC 9113 section 8.7).
+	OnRefusedStream
+	// OnReset: no answer began, for whatever reason, the time of a try included.
+	OnReset
+	// OnResetBeforeRequest: no answer began, and the request had not gone out.
+	OnResetBeforeRequest
+	// On5xx: any status of 500 to 599, and all that OnReset has.
+	On5xx
+	// OnGatewayError: 502, 503 and 504, and all that OnReset has.
+	OnGatewayError
+	// OnRetriable4xx: 409.
+	OnRetriable4xx
+	// OnStatuses: the statuses of Retry.Statuses.
+	OnStatuses
+	// The statuses of gRPC, in the head or, without a body before them, in the
+	// trailers.
+	OnCancelled
+	OnDeadlineExceeded
+	OnInternal
+	OnResourceExhausted
+	OnUnavailable
+
+	// OnGRPC is all that gRPC adds.
+	OnGRPC = OnCancelled | OnDeadlineExceeded | OnInternal | OnResourceExhausted | OnUnavailable
+)
+
+// retryNames are the conditions by bit.
+var retryNames = [...]string{
+	"connect-failure", "refused-stream", "reset", "reset-before-request", "5xx", "gateway-error", "retriable-4xx",
+	"retriable-status-codes", "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+}
+
+// ParseRetryOn reads names that are separated by commas. A number is a status
+// (Istio), which comes in statuses.
+func ParseRetryOn(text string) (on RetryOn, statuses []StatusRange, err error) {
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		var code uint32
+		if n, _ := fmt.Sscanf(name, "%d", &code); n == 1 && code >= 100 && code < 600 && len(name) == 3 {
+			on |= OnStatuses
+			statuses = append(statuses, StatusRange{code, code})
+			continue
+		}
+		i := slices.Index(retryNames[:], name)
+		if i < 0 {
+			return 0, nil, fmt.Errorf("retry_on %q: allowed are %s", name, strings.Join(retryNames[:], ", "))
+		}
+		on |= 1 << i
+	}
+	return on, statuses, nil
+}
+
+// String lists the conditions, separated by commas.
+func (on RetryOn) String() string {
+	var names []string
+	for i, name := range retryNames {
+		if on&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// StatusRange is of HTTP statuses, both ends included.
+type StatusRange struct{ First, Last uint32 }
+
+// Back-off of Envoy's, where a policy says nothing.
+const (
+	DefaultRetryBase = 25 * time.Millisecond
+	retryMaxFactor   = 10
+)
+
+// Retry is when a request is tried again, and how often. Immutable.
+type Retry struct {
+	On RetryOn
+	// Attempts after the first; 0: none, and only PerTry holds.
+	Attempts uint32
+	// Statuses for OnStatuses.
+	Statuses []StatusRange
+	// PerTry bounds each try, from when its endpoint is chosen to the end of
+	// the answer's head. 0: only the route's timeout does.
+	PerTry time.Duration
+	// BackoffBase and BackoffMax bound the pause before a further try. 0: 25 ms,
+	// and ten times the base.
+	BackoffBase, BackoffMax time.Duration
+	// AnyMethod: whoever wrote the policy wants requests of every method tried
+	// again. Else those that may have reached an endpoint are only where that
+	// is as good as once (RFC 9110 section 9.2.2), or the request says so.
+	AnyMethod bool
+}
+
+// HasStatus tells whether an answer of status is one of Statuses.
+func (r *Retry) HasStatus(status int) bool {
+	for _, s := range r.Statuses {
+		if status >= int(s.First) && status <= int(s.Last) {
+			return true
+		}
+	}
+	return false
+}
+
+// Backoff is the pause before the n-th further try, n from 1: anything from 0
+// to base x (2^n - 1), which is bounded by BackoffMax (Envoy's jittered
+// exponential back-off). random is in [0, 1).
+func (r *Retry) Backoff(n uint32, random float64) time.Duration {
+	base := r.BackoffBase
+	if base <= 0 {
+		base = DefaultRetryBase
+	}
+	most := r.BackoffMax
+	if most <= 0 {
+		most = retryMaxFactor * base
+	}
+	span := min(float64(base)*(math.Ldexp(1, int(min(n, 62)))-1), float64(most))
+	return time.Duration(random * span)
+}
+
+// Validate says what is wrong with r.
+func (r *Retry) Validate() error {
+	switch {
+	case r.PerTry < 0:
+		return fmt.Errorf("per_try_timeout %v: must not be negative", r.PerTry)
+	case r.BackoffBase < 0 || r.BackoffMax < 0:
+		return fmt.Errorf("retry_back_off %v to %v: must not be negative", r.BackoffBase, r.BackoffMax)
+	case r.BackoffMax > 0 && r.BackoffMax < r.BackoffBase:
+		return fmt.Errorf("retry_back_off.max_interval %v: must be at least base_interval, %v", r.BackoffMax, r.BackoffBase)
+	}
+	for _, s := range r.Statuses {
+		if s.First < 100 || s.Last > 599 || s.First > s.Last {
+			return fmt.Errorf("retriable_status_codes %d to %d: must be of 100 to 599", s.First, s.Last)
+		}
+	}
+	return nil
+}
