@@ -85,8 +85,8 @@ func everything(t *testing.T, v translate.View) map[string]proto.Message {
 	for _, s := range v.World.Services() {
 		for _, p := range s.Ports {
 			node := translate.Node{Pod: model.Name{Namespace: s.Namespace, Name: "x"}, Client: model.Client{Namespace: s.Namespace}}
-			add(translate.KeyFor(translate.ClusterType, translate.ClusterName(s.Name, p.Number), node))
-			add(translate.KeyFor(translate.EndpointType, translate.ClusterName(s.Name, p.Number), node))
+			add(translate.KeyFor(translate.ClusterType, translate.ClusterName(s.Name, p.Number, ""), node))
+			add(translate.KeyFor(translate.EndpointType, translate.ClusterName(s.Name, p.Number, ""), node))
 			add(translate.KeyFor(translate.HostType, "outbound/"+s.Name.Name, node))
 			add(translate.KeyFor(translate.HostType, "outbound/"+s.Host(), node))
 			for _, ip := range s.ClusterIPs() {

@@ -6,6 +6,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
@@ -77,15 +79,20 @@ func listenerFilter(name string, m proto.Message) *listenerv3.ListenerFilter {
 // http adds a chain with a connection manager, which gets the router filter
 // that Envoy needs, and what lets WebSockets through an Envoy.
 func (c chains) http(m *hcmv3.HttpConnectionManager) {
-	m.HttpFilters = []*hcmv3.HttpFilter{{
-		Name:       routerName,
-		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: toAny(&routerv3.Router{})},
-	}}
+	m.HttpFilters = []*hcmv3.HttpFilter{
+		httpFilter(corsFilter, &corsv3.Cors{}), // what they do is said by routes
+		httpFilter(faultFilter, &faultv3.HTTPFault{}),
+		httpFilter(routerName, &routerv3.Router{}),
+	}
 	m.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}}
 	m.Http2ProtocolOptions = http2Options()
 	c.l.FilterChains = append(c.l.FilterChains, &listenerv3.FilterChain{
 		Filters: []*listenerv3.Filter{filter(hcmName, m)},
 	})
+}
+
+func httpFilter(name string, m proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: toAny(m)}}
 }
 
 func tcpChain(listener, cluster string) *listenerv3.FilterChain {

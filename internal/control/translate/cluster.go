@@ -32,8 +32,8 @@ func cluster(v View, k Key) Result {
 	if port, ok := parseInbound(k.Name); ok {
 		return inboundCluster(v, k, port)
 	}
-	service, port, ok := ParseCluster(k.Name)
-	if !ok {
+	service, port, subset, ok := ParseCluster(k.Name)
+	if !ok || subset != "" { // no rule has subsets yet
 		return Result{}
 	}
 	r := Result{Deps: []Dep{{Kind: OnService, Name: service}}}
@@ -174,8 +174,8 @@ func noLimits() *policy.Limits {
 
 // endpoints of a service's port. They do not depend on who asks.
 func endpoints(v View, k Key) Result {
-	service, port, ok := ParseCluster(k.Name)
-	if !ok {
+	service, port, subset, ok := ParseCluster(k.Name)
+	if !ok || subset != "" {
 		return Result{}
 	}
 	r := Result{Deps: []Dep{{Kind: OnEndpoints, Name: service}}}

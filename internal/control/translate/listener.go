@@ -31,7 +31,7 @@ func listeners(v View, k Key) Result {
 		out = append(out, inboundListeners(v, p, ports)...)
 	}
 	for _, p := range parsePublish(k.Node.Publish) {
-		res, deps := p.listener(v, k.Node.Pod.Namespace)
+		res, deps := p.listener(v, k.Node.Client)
 		out = append(out, res)
 		r.Deps = append(r.Deps, deps...)
 	}
@@ -100,8 +100,8 @@ func parsePublish(s string) []published {
 
 // listener serves one service by the protocol of its port. While there is no
 // such service it answers HTTP with 404.
-func (p published) listener(v View, namespace string) (Resource, []Dep) {
-	service, port, deps := resolve(v, p.authority, namespace)
+func (p published) listener(v View, client model.Client) (Resource, []Dep) {
+	service, port, deps := resolve(v, p.authority, client.Namespace)
 	name := publishedPrefix + p.address
 	l := newListener(name, p.address, corev3.TrafficDirection_OUTBOUND)
 	if service == nil {
@@ -114,11 +114,12 @@ func (p published) listener(v View, namespace string) (Resource, []Dep) {
 		l.http(onDemandRoutes(name, publishedPrefix+p.authority))
 		return l.resource(), deps
 	}
-	cluster := ClusterName(service.Name, port.Number)
+	cluster := ClusterName(service.Name, port.Number, "")
+	routes, more := RoutesOf(v, client, service.Name, port.Number)
 	l.serve(port.Protocol.Protocol, cluster, inlineRoutes(name, &routev3.VirtualHost{
-		Name: p.authority, Domains: []string{"*"}, Routes: []*routev3.Route{route("default", cluster)},
+		Name: p.authority, Domains: []string{"*"}, Routes: routes,
 	}))
-	return l.resource(), deps
+	return l.resource(), append(deps, more...)
 }
 
 // onDemandRoutes are a route configuration of its own, with VHDS.

@@ -21,8 +21,8 @@ const (
 )
 
 // ClusterName of a service's port.
-func ClusterName(service model.Name, port uint16) string {
-	return fmt.Sprintf("outbound|%d||%s", port, service.Host())
+func ClusterName(service model.Name, port uint16, subset string) string {
+	return fmt.Sprintf("outbound|%d|%s|%s", port, subset, service.Host())
 }
 
 // InboundCluster is the name of the cluster that leads to the program itself.
@@ -32,18 +32,18 @@ func InboundCluster(port uint16) string { return fmt.Sprintf("inbound|%d||", por
 func InboundListener(port uint16) string { return fmt.Sprintf("inbound|%d", port) }
 
 // ParseCluster is the other way of ClusterName.
-func ParseCluster(name string) (service model.Name, port uint16, ok bool) {
+func ParseCluster(name string) (service model.Name, port uint16, subset string, ok bool) {
 	parts := strings.Split(name, "|")
-	if len(parts) != 4 || parts[0] != "outbound" || parts[2] != "" {
-		return model.Name{}, 0, false
+	if len(parts) != 4 || parts[0] != "outbound" {
+		return model.Name{}, 0, "", false
 	}
 	n, err := strconv.ParseUint(parts[1], 10, 16)
 	host, cut := strings.CutSuffix(parts[3], ".svc."+model.Domain)
 	svc, ns, dot := strings.Cut(host, ".")
 	if err != nil || !cut || !dot || svc == "" || ns == "" || strings.Contains(ns, ".") {
-		return model.Name{}, 0, false
+		return model.Name{}, 0, "", false
 	}
-	return model.Name{Namespace: ns, Name: svc}, uint16(n), true
+	return model.Name{Namespace: ns, Name: svc}, uint16(n), parts[2], true
 }
 
 func parseInbound(name string) (port uint16, ok bool) {

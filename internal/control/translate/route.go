@@ -41,7 +41,27 @@ func routesFor(v View, authority string, client model.Client) ([]*routev3.Route,
 	if s == nil {
 		return nil, "", deps
 	}
-	return []*routev3.Route{route("default", ClusterName(s.Name, p.Number))}, hostPort(s.Host(), p.Number), deps
+	routes, more := RoutesOf(v, client, s.Name, p.Number)
+	return routes, hostPort(s.Host(), p.Number), append(deps, more...)
+}
+
+// RoutesOf are the routes for a client's requests to one port of a service, in
+// the order of their precedence, and what they depend on. nil: there is no such
+// port.
+func RoutesOf(v View, client model.Client, service model.Name, port uint16) ([]*routev3.Route, []Dep) {
+	r, err := v.Policy.Routes(client, service, port)
+	if err != nil {
+		return nil, nil
+	}
+	var deps []Dep
+	for _, n := range r.Services {
+		deps = append(deps, Dep{Kind: OnService, Name: n})
+	}
+	out := make([]*routev3.Route, 0, len(r.Rules))
+	for i := range r.Rules {
+		out = append(out, rule(v, client, &r.Rules[i]))
+	}
+	return out, deps
 }
 
 // resolve is the port of a service that an authority means, nil when there is
