@@ -1,18 +1,14 @@
 package cli
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
-	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/lint"
-	"github.com/reclosermesh/recloser/internal/observe/client"
 )
 
 func newLintCommand() *cobra.Command {
-	var paths []string
-	var address, output string
+	var world worldFlags
+	var output string
 	cmd := &cobra.Command{
 		Use:   "lint [-f PATH...]",
 		Short: "Tell what is wrong with a configuration",
@@ -30,7 +26,7 @@ The exit status is 1 if there is an error; warnings leave it at 0.`,
 			if output != "text" && output != "json" {
 				return usagef("--output %q: allowed are text and json", output)
 			}
-			findings, err := findings(cmd.Context(), paths, address)
+			o, err := world.open(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -38,36 +34,16 @@ The exit status is 1 if there is an error; warnings leave it at 0.`,
 			if output == "json" {
 				write = lint.WriteJSON
 			}
-			if err := write(cmd.OutOrStdout(), findings); err != nil {
+			if err := write(cmd.OutOrStdout(), o.Findings); err != nil {
 				return err
 			}
-			if lint.Count(findings, lint.Error) > 0 {
+			if lint.Count(o.Findings, lint.Error) > 0 {
 				return errReported
 			}
 			return nil
 		},
 	}
-	f := cmd.Flags()
-	f.StringArrayVarP(&paths, "filename", "f", nil, "manifest file or folder; may be given several times")
-	f.StringVarP(&output, "output", "o", "text", "text or json")
-	addControlFlag(cmd, &address)
-	cmd.MarkFlagsMutuallyExclusive("filename", "control")
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	addWorldFlags(cmd, &world)
 	return cmd
-}
-
-// findings are those of manifests, or of the mesh that runs.
-func findings(ctx context.Context, paths []string, address string) ([]lint.Finding, error) {
-	if len(paths) > 0 {
-		o, err := control.Read(paths)
-		if err != nil {
-			return nil, usagef("%w", err)
-		}
-		return o.Findings, nil
-	}
-	c, err := client.New(address)
-	if err != nil {
-		return nil, usagef("%w", err)
-	}
-	defer c.Close()
-	return c.Lint(ctx)
 }

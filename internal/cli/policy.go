@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"strconv"
@@ -10,17 +9,14 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
-	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
-	"github.com/reclosermesh/recloser/internal/observe"
-	"github.com/reclosermesh/recloser/internal/observe/client"
 )
 
 func newPolicyCommand() *cobra.Command {
-	var paths []string
-	var address, output string
-	var req observe.PolicyRequest
+	var world worldFlags
+	var caller callerFlags
+	var namespace, output string
 	cmd := &cobra.Command{
 		Use:   "policy svc/NAME [PORT]",
 		Short: "Show the effective policy of a service's port, and where each value comes from",
@@ -34,6 +30,7 @@ policy' prints; the breaker is at .protocol.Kind.Detect.http1.failure_accrual,
 and below Kind.Http1 or Kind.Http2 where the protocol is declared.`,
 		Example: `  recloser policy -n demo svc/bb 8080
   recloser policy svc/bb -o json
+  recloser policy svc/bb --client shop --from deploy/web
   recloser policy -f mesh.yaml svc/bb 8080`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
@@ -45,22 +42,28 @@ and below Kind.Http1 or Kind.Http2 where the protocol is declared.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			kind, name, ok := strings.Cut(args[0], "/")
-			if !ok || name == "" || kind != "svc" && kind != "service" && kind != "services" {
-				return usagef("%q: name a service as svc/NAME", args[0])
-			}
-			req.Service = name
-			if len(args) > 1 {
-				port, err := strconv.ParseUint(args[1], 10, 16)
-				if err != nil || port == 0 {
-					return usagef("port %q: give a number from 1 to 65535", args[1])
-				}
-				req.Port = uint16(port)
+			service, port, err := policyArgs(args)
+			if err != nil {
+				return err
 			}
 			if output != "text" && output != "json" && output != "yaml" {
 				return usagef("--output %q: allowed are text, json and yaml", output)
 			}
-			e, err := effective(cmd.Context(), paths, address, req)
+			o, err := world.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			in := namespace
+			if in == "" {
+				if in, err = o.NamespaceOf(service); err != nil {
+					return err
+				}
+			}
+			client, err := caller.client(o, in)
+			if err != nil {
+				return err
+			}
+			e, err := o.Effective(client, model.Name{Namespace: in, Name: service}, port)
 			if err != nil {
 				return err
 			}
@@ -68,43 +71,28 @@ and below Kind.Http1 or Kind.Http2 where the protocol is declared.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVarP(&paths, "filename", "f", nil, "manifest file or folder; may be given several times")
-	f.StringVarP(&req.Namespace, "namespace", "n", "", "namespace of the service; may be left out when it is clear")
-	f.StringVar(&req.Client, "client", "", "namespace of the caller (default: the service's)")
+	f.StringVarP(&namespace, "namespace", "n", "", "namespace of the service; may be left out when it is clear")
 	f.StringVarP(&output, "output", "o", "text", "text, json or yaml")
-	addControlFlag(cmd, &address)
-	cmd.MarkFlagsMutuallyExclusive("filename", "control")
+	addCallerFlags(cmd, &caller)
+	addWorldFlags(cmd, &world)
 	return cmd
 }
 
-// effective is the policy as manifests say it, or of the mesh that runs.
-func effective(ctx context.Context, paths []string, address string, r observe.PolicyRequest) (*policy.Effective, error) {
-	if len(paths) > 0 {
-		o, err := control.Read(paths)
-		if err != nil {
-			return nil, usagef("%w", err)
-		}
-		if r.Namespace == "" {
-			if r.Namespace, err = o.NamespaceOf(r.Service); err != nil {
-				return nil, err
-			}
-		}
-		if r.Client == "" {
-			r.Client = r.Namespace
-		}
-		return o.Effective(model.Client{Namespace: r.Client}, model.Name{Namespace: r.Namespace, Name: r.Service}, r.Port)
+// policyArgs are the service and the port of `policy svc/NAME [PORT]`; the
+// port is 0 when it is left out.
+func policyArgs(args []string) (service string, port uint16, err error) {
+	kind, name, ok := strings.Cut(args[0], "/")
+	if !ok || name == "" || kind != "svc" && kind != "service" && kind != "services" {
+		return "", 0, usagef("%q: name a service as svc/NAME", args[0])
 	}
-	c, err := client.New(address)
-	if err != nil {
-		return nil, usagef("%w", err)
+	if len(args) == 1 {
+		return name, 0, nil
 	}
-	defer c.Close()
-	raw, _, err := c.Policy(ctx, r)
-	if err != nil {
-		return nil, err
+	n, err := strconv.ParseUint(args[1], 10, 16)
+	if err != nil || n == 0 {
+		return "", 0, usagef("port %q: give a number from 1 to 65535", args[1])
 	}
-	e := &policy.Effective{}
-	return e, json.Unmarshal(raw, e)
+	return name, uint16(n), nil
 }
 
 func writePolicy(w io.Writer, output string, e *policy.Effective) error {

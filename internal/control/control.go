@@ -81,6 +81,7 @@ type Control struct {
 // state is everything that is derived from the objects. It is immutable.
 type state struct {
 	view     translate.View
+	problems []lint.Finding        // of the sources
 	findings func() []lint.Finding // computed once, when first asked
 }
 
@@ -216,6 +217,7 @@ func (c *Control) advance(objects []source.Object, problems []lint.Finding) {
 func newState(w *model.World, t *policy.Table, problems []lint.Finding) *state {
 	return &state{
 		view:     translate.View{World: w, Policy: t},
+		problems: problems,
 		findings: sync.OnceValue(func() []lint.Finding { return findings(problems, w, t) }),
 	}
 }

@@ -31,6 +31,7 @@ func (o *Observer) Handler() http.Handler {
 		"GET /api/v1/breakers":   o.breakers,
 		"GET /api/v1/policy":     o.policy,
 		"GET /api/v1/lint":       o.lint,
+		"GET /api/v1/objects":    o.objects,
 		"POST /api/v1/annotate":  o.annotate,
 		"GET /api/v1/version":    o.version,
 		"/api/v1/query":          o.query,
@@ -263,6 +264,16 @@ func (o *Observer) lint(w http.ResponseWriter, _ *http.Request) error {
 		found = []lint.Finding{}
 	}
 	return reply(w, map[string][]lint.Finding{"findings": found})
+}
+
+// objects answers all objects that were read, each with its origin, and what is
+// needed beside them to come to the same answers: see control.Reading.
+func (o *Observer) objects(w http.ResponseWriter, _ *http.Request) error {
+	r, err := o.cfg.Configuration.Reading()
+	if err != nil {
+		return err
+	}
+	return reply(w, r)
 }
 
 func (o *Observer) version(w http.ResponseWriter, _ *http.Request) error {

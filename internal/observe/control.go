@@ -235,6 +235,9 @@ func (p plane) Policy(r PolicyRequest) (Policy, error) {
 // Findings implements Configuration.
 func (p plane) Findings() []lint.Finding { return p.c.Problems() }
 
+// Reading implements Configuration.
+func (p plane) Reading() (*control.Reading, error) { return p.c.Reading() }
+
 // sourceKind reads one of the kinds whose annotations can be changed.
 func sourceKind(kind string) (source.Kind, bool) {
 	switch stat.Kind(kind) {

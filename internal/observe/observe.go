@@ -32,6 +32,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/observe/breakers"
 	"github.com/reclosermesh/recloser/internal/observe/promapi"
@@ -77,6 +78,8 @@ type Configuration interface {
 	// with a policy.PortNeededError where a port is not named and must be.
 	Policy(PolicyRequest) (Policy, error)
 	Findings() []lint.Finding
+	// Reading is everything that the control plane has read.
+	Reading() (*control.Reading, error)
 	// Annotations are those that an object has now; ok is false when there is
 	// no such object.
 	Annotations(kind, namespace, name string) (have map[string]string, ok bool)

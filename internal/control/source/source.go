@@ -31,6 +31,7 @@ const (
 	Workload      Kind = "Workload"
 
 	DestinationRule Kind = "DestinationRule"
+	VirtualService  Kind = "VirtualService"
 )
 
 // Key names one object. Namespace is empty for kinds without one.
@@ -51,8 +52,8 @@ func (k Key) String() string {
 
 // Object is one object and where it came from. Value is one of *corev1.Service,
 // *corev1.Pod, *corev1.Namespace, *appsv1.Deployment,
-// *discoveryv1.EndpointSlice, *v1alpha1.Workload, *IstioDestinationRule, as
-// Kind says. It is not changed after it is published.
+// *discoveryv1.EndpointSlice, *v1alpha1.Workload, *IstioDestinationRule,
+// *IstioVirtualService, as Kind says. It is not changed after it is published.
 type Object struct {
 	Key
 	Value  any
@@ -68,17 +69,17 @@ func (o *Object) Meta() metav1.Object {
 // Origin is where an object was written. A nil Origin is nowhere.
 type Origin struct {
 	// Source is the name of the source: "file", "kubernetes", "recloser up".
-	Source string
+	Source string `json:"source,omitempty"`
 	// File is a path as the user named it, empty when there is none.
-	File string
+	File string `json:"file,omitempty"`
 	// Line of the object's first line, from 1; 0 when there is none.
-	Line int
+	Line int `json:"line,omitempty"`
 	// Fields are lines by field path. Only the paths that findings name are
 	// kept: the upper levels, annotations and labels.
-	Fields map[string]int
+	Fields map[string]int `json:"fields,omitempty"`
 	// Set are fields that somebody has set or changed since, and who did, by
 	// field path: they are not in the file.
-	Set map[string]string
+	Set map[string]string `json:"set,omitempty"`
 }
 
 // Place is where a field was written: a file and a line (0 when it is not

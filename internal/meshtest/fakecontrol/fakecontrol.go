@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	reportv1 "github.com/reclosermesh/recloser/api/report/v1"
+	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/observe"
 	"github.com/reclosermesh/recloser/internal/observe/breakers"
@@ -197,6 +198,12 @@ func (c *Control) Findings() []lint.Finding {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.findings
+}
+
+// Reading implements observe.Configuration: it has read nothing, and has the
+// findings.
+func (c *Control) Reading() (*control.Reading, error) {
+	return &control.Reading{Objects: []control.ReadObject{}, Problems: c.Findings()}, nil
 }
 
 func key(kind, namespace, name string) string { return kind + "/" + namespace + "/" + name }

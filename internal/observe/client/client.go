@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/observe"
 	"github.com/reclosermesh/recloser/internal/observe/breakers"
@@ -28,8 +29,12 @@ import (
 // DefaultURL is where a control plane of this machine listens.
 const DefaultURL = "http://" + observe.DefaultAddress
 
-// maxAnswer bounds what is read of an answer that is not a stream.
-const maxAnswer = 64 << 20
+// maxAnswer bounds what is read of an answer that is not a stream, and
+// maxObjects of the answer with all objects.
+const (
+	maxAnswer  = 64 << 20
+	maxObjects = 1 << 30
+)
 
 // silence is how long an event stream may say nothing before it is taken for
 // dead: three heartbeats.
@@ -154,6 +159,13 @@ func (c *Client) Lint(ctx context.Context) ([]lint.Finding, error) {
 	return f.Findings, err
 }
 
+// Objects asks for everything that the control plane has read, from which
+// control.Restore makes the same World and policy here.
+func (c *Client) Objects(ctx context.Context) (*control.Reading, error) {
+	var r control.Reading
+	return &r, c.doBounded(ctx, http.MethodGet, "/api/v1/objects", nil, nil, &r, maxObjects)
+}
+
 // Annotate changes annotations.
 func (c *Client) Annotate(ctx context.Context, a observe.Annotation) (*observe.Annotated, error) {
 	body, err := json.Marshal(a)
@@ -221,6 +233,10 @@ func (c *Client) get(ctx context.Context, path string, q url.Values, into any) e
 }
 
 func (c *Client) do(ctx context.Context, method, path string, q url.Values, body io.Reader, into any) error {
+	return c.doBounded(ctx, method, path, q, body, into, maxAnswer)
+}
+
+func (c *Client) doBounded(ctx context.Context, method, path string, q url.Values, body io.Reader, into any, most int64) error {
 	resp, err := c.send(ctx, method, path, q, body)
 	if err != nil {
 		return err
@@ -229,12 +245,12 @@ func (c *Client) do(ctx context.Context, method, path string, q url.Values, body
 	if resp.StatusCode != http.StatusOK {
 		return refusal(resp)
 	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	b, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", resp.Request.URL, err)
 	}
-	if len(b) > maxAnswer {
-		return fmt.Errorf("the answer of %s is longer than %d bytes", resp.Request.URL, maxAnswer)
+	if int64(len(b)) > most {
+		return fmt.Errorf("the answer of %s is longer than %d bytes", resp.Request.URL, most)
 	}
 	if err := json.Unmarshal(b, into); err != nil {
 		return fmt.Errorf("the answer of %s is not what a control plane says: %w", resp.Request.URL, err)
