@@ -67,6 +67,8 @@ func compareObjects(a, b source.Object) int {
 type targets struct {
 	services []Name
 	all      bool
+	// hosts are those that are no services.
+	hosts []string
 }
 
 // targetsOf gives the targets of an object. rule: it is of a kind that says
@@ -75,6 +77,14 @@ func targetsOf(o source.Object) (t targets, rule bool) {
 	switch v := o.Value.(type) {
 	case *source.IstioDestinationRule:
 		return hostTargets(v.Spec.GetHost(), o.Namespace), true
+	case *source.GatewayHTTPRoute:
+		return parentTargets(v.Spec.ParentRefs, o.Namespace), true
+	case *source.GatewayGRPCRoute:
+		return parentTargets(v.Spec.ParentRefs, o.Namespace), true
+	case *source.GatewayBackendPolicy:
+		return policyTargets(v.Spec.TargetRefs, o.Namespace), true
+	case *source.IstioVirtualService:
+		return virtualServiceTargets(o, v), true
 	default:
 		return targets{}, false
 	}
@@ -101,6 +111,10 @@ func (b *builder) changeRule(k source.Key) {
 		if b.world.rules == nil {
 			b.world.rules = map[Name][]source.Object{}
 		}
+		b.world.hostRules = maps.Clone(b.prev.hostRules)
+		if b.world.hostRules == nil {
+			b.world.hostRules = map[string][]source.Object{}
+		}
 		b.rulesCopied = true
 	}
 	if old, ok := b.prev.objects[k]; ok {
@@ -113,6 +127,7 @@ func (b *builder) changeRule(k source.Key) {
 
 func (b *builder) putRule(o source.Object, present bool) {
 	t, _ := targetsOf(o)
+	b.putHosts(o, t, present)
 	for _, service := range t.services {
 		rules := put(b.world.rules[service], o, present)
 		if len(rules) == 0 {

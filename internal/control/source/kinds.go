@@ -2,6 +2,7 @@ package source
 
 import (
 	"reflect"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -29,6 +30,18 @@ var kinds = []understood{
 	{"networking.istio.io/v1", DestinationRule, true, reflect.TypeFor[IstioDestinationRule]()},
 	{"networking.istio.io/v1beta1", DestinationRule, true, reflect.TypeFor[IstioDestinationRule]()},
 	{"networking.istio.io/v1alpha3", DestinationRule, true, reflect.TypeFor[IstioDestinationRule]()},
+	{"gateway.networking.k8s.io/v1", HTTPRoute, true, reflect.TypeFor[GatewayHTTPRoute]()},
+	{"gateway.networking.k8s.io/v1beta1", HTTPRoute, true, reflect.TypeFor[GatewayHTTPRoute]()},
+	{"gateway.networking.k8s.io/v1", GRPCRoute, true, reflect.TypeFor[GatewayGRPCRoute]()},
+	{"gateway.networking.k8s.io/v1alpha2", GRPCRoute, true, reflect.TypeFor[GatewayGRPCRoute]()},
+	{"policy.linkerd.io/v1beta3", LinkerdHTTPRoute, true, reflect.TypeFor[GatewayHTTPRoute]()},
+	{"policy.linkerd.io/v1beta2", LinkerdHTTPRoute, true, reflect.TypeFor[GatewayHTTPRoute]()},
+	{"policy.linkerd.io/v1beta1", LinkerdHTTPRoute, true, reflect.TypeFor[GatewayHTTPRoute]()},
+	{"policy.linkerd.io/v1alpha1", LinkerdHTTPRoute, true, reflect.TypeFor[GatewayHTTPRoute]()},
+	{"gateway.networking.x-k8s.io/v1alpha1", BackendTrafficPolicy, true, reflect.TypeFor[GatewayBackendPolicy]()},
+	{"networking.istio.io/v1", VirtualService, true, reflect.TypeFor[IstioVirtualService]()},
+	{"networking.istio.io/v1beta1", VirtualService, true, reflect.TypeFor[IstioVirtualService]()},
+	{"networking.istio.io/v1alpha3", VirtualService, true, reflect.TypeFor[IstioVirtualService]()},
 }
 
 // elsewhere are kinds that are right in a manifest and mean nothing to a mesh:
@@ -37,11 +50,19 @@ var elsewhere = map[string]bool{
 	"v1/ConfigMap": true, "v1/Secret": true, "v1/ServiceAccount": true,
 	"v1/PersistentVolumeClaim": true, "v1/PersistentVolume": true,
 	"v1/LimitRange": true, "v1/ResourceQuota": true,
-	"rbac.authorization.k8s.io/v1/Role":                              true,
-	"rbac.authorization.k8s.io/v1/RoleBinding":                       true,
-	"rbac.authorization.k8s.io/v1/ClusterRole":                       true,
-	"rbac.authorization.k8s.io/v1/ClusterRoleBinding":                true,
-	"apiextensions.k8s.io/v1/CustomResourceDefinition":               true,
+	"rbac.authorization.k8s.io/v1/Role":                true,
+	"rbac.authorization.k8s.io/v1/RoleBinding":         true,
+	"rbac.authorization.k8s.io/v1/ClusterRole":         true,
+	"rbac.authorization.k8s.io/v1/ClusterRoleBinding":  true,
+	"apiextensions.k8s.io/v1/CustomResourceDefinition": true,
+	// ReferenceGrant: a mesh needs none, since routes add nothing to what could
+	// be reached before (GEP-1294, "Namespace boundaries").
+	"gateway.networking.k8s.io/v1/ReferenceGrant":                    true,
+	"gateway.networking.k8s.io/v1beta1/ReferenceGrant":               true,
+	"gateway.networking.k8s.io/v1/Gateway":                           true,
+	"gateway.networking.k8s.io/v1beta1/Gateway":                      true,
+	"gateway.networking.k8s.io/v1/GatewayClass":                      true,
+	"gateway.networking.k8s.io/v1beta1/GatewayClass":                 true,
 	"policy/v1/PodDisruptionBudget":                                  true,
 	"autoscaling/v2/HorizontalPodAutoscaler":                         true,
 	"admissionregistration.k8s.io/v1/MutatingWebhookConfiguration":   true,
@@ -49,6 +70,9 @@ var elsewhere = map[string]bool{
 }
 
 func lookUpKind(apiVersion, kind string) (understood, bool) {
+	if group, _, _ := strings.Cut(apiVersion, "/"); group == "policy.linkerd.io" && kind == "HTTPRoute" {
+		kind = string(LinkerdHTTPRoute)
+	}
 	for _, u := range kinds {
 		if u.apiVersion == apiVersion && string(u.kind) == kind {
 			return u, true
