@@ -74,7 +74,7 @@ func (c *Control) Policy(namespace, service string, port uint16) (*policy.Effect
 // effective is a policy with all that is wrong with its service, also what the
 // source refused: the last good version of the service knows nothing of that.
 func effective(t *policy.Table, findings []lint.Finding, client model.Client, service model.Name, port uint16) (*policy.Effective, error) {
-	e, err := t.Effective(client, service, port)
+	e, err := t.Effective(client, service, port, "")
 	object := source.Key{Kind: source.Service, Namespace: service.Namespace, Name: service.Name}.String()
 	var about []lint.Finding
 	for i := range findings {

@@ -92,7 +92,7 @@ func everything(t *testing.T, v translate.View) map[string]proto.Message {
 			for _, ip := range s.ClusterIPs() {
 				add(translate.KeyFor(translate.HostType, "outbound/"+ip, node))
 			}
-			e, err := v.Policy.Effective(model.Client{Namespace: "c"}, s.Name, p.Number)
+			e, err := v.Policy.Effective(model.Client{Namespace: "c"}, s.Name, p.Number, "")
 			if err != nil {
 				t.Fatal(err)
 			}

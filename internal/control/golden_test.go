@@ -112,7 +112,7 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 	case "policy", "linkerd":
 		port, err := strconv.ParseUint(ask[3], 10, 16)
 		must(t, err)
-		e, err := off.Policy.Effective(model.Client{Namespace: ask[1]}, model.Name{Namespace: ask[1], Name: ask[2]}, uint16(port))
+		e, err := off.Policy.Effective(model.Client{Namespace: ask[1]}, model.Name{Namespace: ask[1], Name: ask[2]}, uint16(port), "")
 		if err != nil {
 			fmt.Fprintln(w, err)
 			return
@@ -188,7 +188,7 @@ func protocols(t *testing.T, w *bytes.Buffer, off *control.Offline, service mode
 	t.Helper()
 	s := off.World.Service(service.Namespace, service.Name)
 	for i := range s.Ports {
-		e, err := off.Policy.Effective(model.Client{Namespace: service.Namespace}, service, s.Ports[i].Number)
+		e, err := off.Policy.Effective(model.Client{Namespace: service.Namespace}, service, s.Ports[i].Number, "")
 		must(t, err)
 		fmt.Fprintf(w, "%d: %s, %s\n", s.Ports[i].Number, e.Protocol.Value, e.Protocol.Origin)
 	}

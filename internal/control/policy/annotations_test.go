@@ -27,7 +27,7 @@ func service(annotations map[string]string) source.Object {
 
 func effective(t *testing.T, tab *Table) *Effective {
 	t.Helper()
-	e, err := tab.Effective(model.Client{Namespace: "shop"}, model.Name{Namespace: "shop", Name: "api"}, 80)
+	e, err := tab.Effective(model.Client{Namespace: "shop"}, model.Name{Namespace: "shop", Name: "api"}, 80, "")
 	if err != nil {
 		t.Fatal(err)
 	}

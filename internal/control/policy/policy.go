@@ -35,17 +35,22 @@ const (
 	RoundRobin   Balancer = "round-robin"
 	LeastRequest Balancer = "least-request"
 	Random       Balancer = "random"
+	// RingHash and Maglev send what hashes alike to one endpoint. Only a
+	// DestinationRule asks for them, since they need to be told what to hash.
+	RingHash Balancer = "ring-hash"
+	Maglev   Balancer = "maglev"
 )
 
-// Balancers are all of them.
+// Balancers are those that a Service can ask for by its annotation.
 func Balancers() []Balancer { return []Balancer{PeakEWMA, RoundRobin, LeastRequest, Random} }
 
 // Unlimited is the limit that never binds, as Envoy writes it.
 const Unlimited uint32 = math.MaxUint32
 
-// Effective is everything that holds for requests from one namespace to one
-// port of a service. It is immutable.
+// Effective is everything that holds for requests of a client to one port of a
+// service, or to a subset of its endpoints. It is immutable.
 type Effective struct {
+	// Client is its namespace.
 	Client    string `json:"client"`
 	Namespace string `json:"namespace"`
 	Service   string `json:"service"`
@@ -63,10 +68,11 @@ type Effective struct {
 	// TLS is nil where nobody says anything of it: endpoints are spoken to in
 	// plain.
 	TLS *TLS `json:"tls,omitempty"`
-	// Breaker is nil when breaking is off.
+	// Breaker is what a Service's annotations say; nil when they say nothing.
 	Breaker *Breaker `json:"breaker,omitempty"`
-	// BreakerOff says why there is none.
+	// BreakerOff says why there is neither a Breaker nor an Outlier.
 	BreakerOff Origin `json:"breakerOff,omitzero"`
+	Destination
 	// Findings are what is wrong with what the service says.
 	Findings []source.Problem `json:"findings,omitempty"`
 }
@@ -181,10 +187,10 @@ func portOf(s *model.Service, number uint16) (*model.Port, error) {
 	return &s.Ports[0], nil
 }
 
-// Effective is the policy for requests from a namespace to a service's port.
-// Port 0 is the service's only one; where it has several, the error is a
-// PortNeededError.
-func (t *Table) Effective(client model.Client, service model.Name, port uint16) (*Effective, error) {
+// Effective is the policy for requests of a client to a service's port, and to
+// a subset of its endpoints where one is named. Port 0 is the service's only
+// one; where it has several, the error is a PortNeededError.
+func (t *Table) Effective(client model.Client, service model.Name, port uint16, subset string) (*Effective, error) {
 	s := t.world.Service(service.Namespace, service.Name)
 	p := t.services[service]
 	if s == nil || p == nil {

@@ -62,7 +62,7 @@ func TestGoverning(t *testing.T) {
 		tab := Build(nil, model.Build(nil, append(tt.rules, service(nil))))
 		var got []string
 		for _, client := range []string{"web", "shop", "other"} {
-			e, err := tab.Effective(model.Client{Namespace: client}, model.Name{Namespace: "shop", Name: "api"}, 80)
+			e, err := tab.Effective(model.Client{Namespace: client}, model.Name{Namespace: "shop", Name: "api"}, 80, "")
 			if err != nil {
 				t.Fatal(err)
 			}

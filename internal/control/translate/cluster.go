@@ -37,7 +37,7 @@ func cluster(v View, k Key) Result {
 		return Result{}
 	}
 	r := Result{Deps: []Dep{{Kind: OnService, Name: service}}}
-	e, err := v.Policy.Effective(k.Client, service, port)
+	e, err := v.Policy.Effective(k.Client, service, port, subset)
 	if err != nil {
 		return r // there is no such service or port
 	}
