@@ -17,7 +17,7 @@ func Build(prev *World, objects []source.Object) *World {
 	if prev == nil {
 		prev = &World{}
 	}
-	w := &World{objects: make(map[source.Key]source.Object, len(objects)), clusterIPs: prev.clusterIPs, rules: prev.rules, anyRules: prev.anyRules}
+	w := &World{objects: make(map[source.Key]source.Object, len(objects)), clusterIPs: prev.clusterIPs, rules: prev.rules, anyRules: prev.anyRules, hostRules: prev.hostRules}
 	w.namespaces = maps.Clone(prev.namespaces)
 	if w.namespaces == nil {
 		w.namespaces = map[string]*Namespace{}
@@ -72,9 +72,10 @@ func (b *builder) change(k source.Key) {
 		b.changeRule(k)
 		return
 	}
+	b.changeLabels(o, old, exists)
 	switch k.Kind {
 	case source.Deployment:
-		return // they are only looked up by key
+		return // of them, labels alone are looked at
 	case source.Namespace:
 		if annotation(o) != annotation(old) {
 			b.namespace(k.Name).renew = true
@@ -179,9 +180,13 @@ func (b *builder) namespace(name string) *namespaceBuilder {
 		n.opaque = old.opaque
 		n.services, n.pods = maps.Clone(old.services), maps.Clone(old.pods)
 		n.slices, n.workloads = maps.Clone(old.slices), maps.Clone(old.workloads)
+		n.clients = maps.Clone(old.clients)
 	} else {
 		n.services, n.pods = map[string]*Service{}, map[string]*Pod{}
 		n.slices, n.workloads = map[string]*source.Object{}, map[string]*source.Object{}
+	}
+	if n.clients == nil {
+		n.clients = map[Client]*labelSet{}
 	}
 	b.touched[name] = n
 	return n
@@ -221,7 +226,7 @@ func (b *builder) finish() {
 			ipsChanged = ipsChanged || b.prev.objects[k] != o
 		}
 		n.selecting = sync.OnceValue(n.selectors)
-		if len(n.services)+len(n.pods)+len(n.slices)+len(n.workloads) == 0 {
+		if len(n.services)+len(n.pods)+len(n.slices)+len(n.workloads)+len(n.clients) == 0 {
 			delete(b.world.namespaces, name)
 			continue
 		}
@@ -266,9 +271,12 @@ func sliceService(o source.Object) string {
 	return o.Value.(*discoveryv1.EndpointSlice).Labels[discoveryv1.LabelServiceName]
 }
 
-// Changes are what is different between two Worlds.
+// Changes are what is different between two Worlds. Among Services are also
+// hosts that are none; see HostOf and AnyHost.
 type Changes struct {
 	Services, Pods []Name
+	// Clients have other labels now, or are new or gone.
+	Clients []Client
 }
 
 // Diff compares by identity: what is named may be equal in content, what is
@@ -296,6 +304,7 @@ func Diff(old, new *World) Changes {
 		c.Services = appendChanged(c.Services, name, a.services, b.services)
 		c.Pods = appendChanged(c.Pods, name, a.pods, b.pods)
 	}
+	c.Services = append(c.Services, changedHosts(old, new)...)
 	return c
 }
 

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"maps"
+
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -40,6 +42,12 @@ func (w *World) LabelsOf(c Client) map[string]string {
 	if !ok {
 		return nil
 	}
+	return clientLabels(o)
+}
+
+// clientLabels are the labels of the instances of an object that may be a
+// client.
+func clientLabels(o source.Object) map[string]string {
 	switch v := o.Value.(type) {
 	case *appsv1.Deployment:
 		return v.Spec.Template.Labels
@@ -49,4 +57,40 @@ func (w *World) LabelsOf(c Client) map[string]string {
 		return v.Labels
 	}
 	return nil
+}
+
+// labelSet is a client's labels; it is another pointer when they are different.
+type labelSet struct{ labels map[string]string }
+
+// changeLabels takes over the labels of an object that may be a client. An
+// object whose labels are the same touches nothing: a Deployment changes with
+// each instance that becomes ready.
+func (b *builder) changeLabels(o, old source.Object, exists bool) {
+	key := old.Key
+	if exists {
+		key = o.Key
+	}
+	switch key.Kind {
+	case source.Deployment, source.Workload, source.Pod:
+	default:
+		return
+	}
+	c := Client{Namespace: key.Namespace, Workload: key.Name, Kind: string(key.Kind)}
+	had, now := isClient(old), exists && isClient(o)
+	switch {
+	case !now && !had:
+	case !now:
+		delete(b.namespace(key.Namespace).clients, c)
+	case !had || !maps.Equal(clientLabels(old), clientLabels(o)):
+		b.namespace(key.Namespace).clients[c] = &labelSet{clientLabels(o)}
+	}
+}
+
+// isClient tells whether an object stands for a client itself: an instance of
+// a workload does not.
+func isClient(o source.Object) bool {
+	if p, ok := o.Value.(*corev1.Pod); ok {
+		return ownerOf(p) == Owner{p.Name, "Pod"}
+	}
+	return o.Value != nil
 }

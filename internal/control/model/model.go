@@ -28,8 +28,9 @@ type World struct {
 	objects    map[source.Key]source.Object
 	namespaces map[string]*Namespace
 	clusterIPs map[string]Name
-	rules      map[Name][]source.Object // by the service that they are for
-	anyRules   []source.Object          // that may be for any
+	rules      map[Name][]source.Object   // by the service that they are for
+	anyRules   []source.Object            // that may be for any
+	hostRules  map[string][]source.Object // by host that is no service
 }
 
 // Namespace is what is in one namespace. It is immutable.
@@ -40,6 +41,7 @@ type Namespace struct {
 	pods      map[string]*Pod
 	slices    map[string]*source.Object // EndpointSlices by name
 	workloads map[string]*source.Object
+	clients   map[Client]*labelSet
 	opaque    declaredPorts // of the Namespace's own annotation
 
 	// selecting are the services that select each pod; see SelectedBy.
