@@ -301,22 +301,24 @@ func Diff(old, new *World) Changes {
 		if b == nil {
 			b = &Namespace{}
 		}
-		c.Services = appendChanged(c.Services, name, a.services, b.services)
-		c.Pods = appendChanged(c.Pods, name, a.pods, b.pods)
+		named := func(k string) Name { return Name{name, k} }
+		c.Services = appendChanged(c.Services, a.services, b.services, named)
+		c.Pods = appendChanged(c.Pods, a.pods, b.pods, named)
+		c.Clients = appendChanged(c.Clients, a.clients, b.clients, func(k Client) Client { return k })
 	}
 	c.Services = append(c.Services, changedHosts(old, new)...)
 	return c
 }
 
-func appendChanged[T any](out []Name, namespace string, a, b map[string]*T) []Name {
+func appendChanged[K comparable, T, N any](out []N, a, b map[K]*T, name func(K) N) []N {
 	for k, v := range b {
 		if a[k] != v {
-			out = append(out, Name{namespace, k})
+			out = append(out, name(k))
 		}
 	}
 	for k := range a {
 		if b[k] == nil {
-			out = append(out, Name{namespace, k})
+			out = append(out, name(k))
 		}
 	}
 	return out
