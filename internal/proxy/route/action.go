@@ -14,6 +14,16 @@ type Action struct {
 	Backends []Backend
 	// Timeout bounds the whole exchange, waiting included. 0: none.
 	Timeout time.Duration
+	// IdleTimeout bounds the time without a byte in either direction. 0: as the
+	// listener has it; negative: not at all.
+	IdleTimeout time.Duration
+	// ResponseTimeout bounds the time from when the request is sent to the end
+	// of the answer. 0: not at all.
+	ResponseTimeout time.Duration
+	// Retry is nil where a request goes out once.
+	Retry *Retry
+	// Mirrors get copies of the requests.
+	Mirrors []Mirror
 
 	total uint64 // sum of the weights
 }
