@@ -116,6 +116,8 @@ func (b *breakerCell) transition(now time.Time, from, to BreakerState, cause str
 // cluster by Proxy.Cluster.
 type ClusterMetrics struct {
 	closings
+	retries
+	mirrored
 	own     exchanges // requests that no endpoint was asked
 	refused [reasonCount]atomic.Uint64
 	waiting atomic.Int64
@@ -182,6 +184,7 @@ func (c *ClusterMetrics) Release() {
 type DownstreamMetrics struct {
 	traffic
 	closings
+	mirrored
 	refused [reasonCount]atomic.Uint64
 
 	// Immutable after Proxy.Downstream.

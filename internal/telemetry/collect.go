@@ -189,6 +189,10 @@ func (s *series) refusals(c *ClusterMetrics, svc []string) {
 		}
 	}
 	s.closings(c.direction, &c.closings, where)
+	s.mirrored(c.direction, &c.mirrored, where)
+	if c.direction == Outbound {
+		s.retried(&c.retries, c.name, svc)
+	}
 }
 
 func (s *series) downstream(d *DownstreamMetrics) {
@@ -207,6 +211,7 @@ func (s *series) downstream(d *DownstreamMetrics) {
 		}
 	}
 	s.closings(d.direction, &d.closings, where)
+	s.mirrored(d.direction, &d.mirrored, where)
 }
 
 func (s *series) xds(x *XDSMetrics) {

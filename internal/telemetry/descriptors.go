@@ -128,6 +128,7 @@ func Descriptors() []Descriptor {
 		tcpOpenConnections, tcpOpenTotal, tcpCloseTotal, tcpReadBytes, tcpWriteBytes, tcpClosedTotal,
 		balancerEndpoints, breakerState, breakerTransitions, breakerOpenSeconds,
 		refusedTotal, waitingRequests,
+		retryRequests, retrySuccesses, retrySpent, retryOverflow, mirroredTotal,
 		xdsConnected, xdsConnects, xdsUpdates, proxyInfo,
 	}
 }

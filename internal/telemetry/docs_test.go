@@ -55,6 +55,8 @@ func TestEveryMetricIsDeclared(t *testing.T) {
 	m.Transition(BreakerClosed, BreakerOpen, "x")
 	c.Refuse(LimitOverflow, 503, -1, 0)
 	c.TCPClosed(ViaUpstream)
+	c.Retried()
+	c.Mirrored(Mirrored)
 	p.version = "v"
 	declared := map[string][]string{}
 	for _, d := range Descriptors() {
