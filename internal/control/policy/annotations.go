@@ -38,6 +38,7 @@ func ServiceAnnotations() []string {
 	return []string{
 		accrual, maxFailures, minPenalty, maxPenalty, jitterRatio,
 		rate, rateWindow, rateMin, failFast, maxWaiting, loadBalancer,
+		StackAnnotation, RouteToAnnotation,
 	}
 }
 
@@ -98,6 +99,8 @@ func parseService(o source.Object, old *servicePolicy) *servicePolicy {
 	p.balancer = keep(r, r.balancer(), old, func(p *servicePolicy) Value[Balancer] { return p.balancer })
 	p.failFast = keep(r, duration(r, failFast, DefaultFailFast, "Linkerd"), old, func(p *servicePolicy) Value[time.Duration] { return p.failFast })
 	p.maxWaiting = keep(r, count(r, maxWaiting, DefaultMaxWaiting, "Linkerd"), old, func(p *servicePolicy) Value[uint32] { return p.maxWaiting })
+	p.stacks = keep(r, r.stacks(), old, func(p *servicePolicy) Value[bool] { return p.stacks })
+	p.routeTo = keep(r, r.routeTo(), old, func(p *servicePolicy) Value[target] { return p.routeTo })
 	r.portLists()
 	r.strangers()
 	p.findings = r.findings

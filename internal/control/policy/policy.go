@@ -121,6 +121,8 @@ type servicePolicy struct {
 	balancer   Value[Balancer]
 	failFast   Value[time.Duration]
 	maxWaiting Value[uint32]
+	stacks     Value[bool]
+	routeTo    Value[target] // unset: requests stay
 	breaker    *Breaker
 	off        Origin
 	findings   []source.Problem

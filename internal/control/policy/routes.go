@@ -43,6 +43,12 @@ var dialects = []struct {
 // Routes puts together what all dialects say. port may be 0 where the service
 // has one port.
 func (t *Table) Routes(client model.Client, service model.Name, port uint16) (*Routes, error) {
+	return t.routes(client, service, port, nil)
+}
+
+// routes is Routes for a service that is reached by way of others, whose routes
+// are stacked upon its own.
+func (t *Table) routes(client model.Client, service model.Name, port uint16, trail []model.Name) (*Routes, error) {
 	s := t.world.Service(service.Namespace, service.Name)
 	if s == nil {
 		return nil, fmt.Errorf("there is no service %s in namespace %s", service.Name, service.Namespace)
@@ -59,12 +65,14 @@ func (t *Table) Routes(client model.Client, service model.Name, port uint16) (*R
 	for _, d := range dialects {
 		r.take(d.name, d.routes(in))
 	}
+	r.take(routing.Recloser, t.routedTo(in))
 	if r.Dialect == "" {
 		r.Dialect = routing.Recloser
 		r.Rules = []routing.Rule{toItself(s, p)}
 	}
 	rules, losers := linkerd.Overlay(in, r.Rules)
 	r.Rules, r.Losers = rules, append(r.Losers, losers...)
+	t.stack(r, append(trail, service))
 	return r, nil
 }
 
@@ -105,11 +113,14 @@ func objectsOf(rules []routing.Rule) []origin.Origin {
 	return out
 }
 
+// defaultRule is the name of the rule of a port that no route is about.
+const defaultRule = "default"
+
 // toItself is the rule of a port that no route is about.
 func toItself(s *model.Service, p *model.Port) routing.Rule {
 	none := origin.Origin{Default: "Recloser: no route is about this port"}
 	return routing.Rule{
-		Name: "default", Dialect: routing.Recloser, Origin: none,
+		Name: defaultRule, Dialect: routing.Recloser, Origin: none,
 		Backends: []routing.Backend{{
 			Origin: none, Service: s.Name, Port: p.Number, Weight: origin.Value[uint32]{Value: 1, Origin: none},
 		}},

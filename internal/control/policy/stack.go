@@ -1,0 +1,134 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/routing"
+)
+
+// Annotations of a Service about routing.
+const (
+	// StackAnnotation lets a Service's own routes and policy apply when it is a
+	// backend of another's route: "true" or "false", the default. Routes do not
+	// stack otherwise, as Gateway API and Linkerd have it.
+	StackAnnotation = "recloser.io/stack-routes"
+	// RouteToAnnotation sends all requests to another service: NAME,
+	// NAME.NAMESPACE, each with an optional :PORT (default: the port that is
+	// asked for). Any route of another dialect comes before it.
+	RouteToAnnotation = "recloser.io/route-to"
+)
+
+// target is a port of a service, as an annotation names it.
+type target struct {
+	host string // NAME or NAME.NAMESPACE
+	port uint16 // 0: the port that was asked for
+}
+
+const allowedTarget = "NAME or NAME.NAMESPACE of a Service, each with an optional :PORT"
+
+// stacks reads StackAnnotation.
+func (r *reader) stacks() Value[bool] {
+	switch value, ok := r.values[StackAnnotation]; {
+	case !ok:
+		return Value[bool]{Value: false, Origin: Origin{Default: "Recloser: routes do not stack"}}
+	case strings.TrimSpace(value) == "true", strings.TrimSpace(value) == "false":
+		return Value[bool]{Value: strings.TrimSpace(value) == "true", Origin: r.origin(StackAnnotation)}
+	default:
+		r.bad(StackAnnotation, "bad-value", "this is neither true nor false", "true, false", "")
+		return Value[bool]{}
+	}
+}
+
+// routeTo reads RouteToAnnotation.
+func (r *reader) routeTo() Value[target] {
+	value, ok := r.values[RouteToAnnotation]
+	if !ok {
+		return Value[target]{}
+	}
+	t, err := parseTarget(value)
+	if err != nil {
+		r.bad(RouteToAnnotation, "bad-target", err.Error(), allowedTarget, "")
+		return Value[target]{}
+	}
+	return Value[target]{Value: t, Origin: r.origin(RouteToAnnotation)}
+}
+
+// parseTarget reads NAME[.NAMESPACE][:PORT].
+func parseTarget(value string) (target, error) {
+	host, number, withPort := strings.Cut(strings.TrimSpace(value), ":")
+	t := target{host: host}
+	if withPort {
+		n, err := strconv.ParseUint(number, 10, 16)
+		if err != nil || n == 0 {
+			return target{}, fmt.Errorf("port %q is not a number from 1 to 65535", number)
+		}
+		t.port = uint16(n)
+	}
+	if a, ok := model.ParseAuthority(host, "any"); !ok || a.Service == (model.Name{}) {
+		return target{}, fmt.Errorf("%q is not the name of a Service", host)
+	}
+	return t, nil
+}
+
+// stack puts the routes of backends that stack in their place. trail are the
+// services that lead here: one that comes again would lead round in a circle.
+func (t *Table) stack(r *Routes, trail []model.Name) {
+	rules, losers := routing.Stack(r.Rules, func(b *routing.Backend) ([]routing.Rule, bool) {
+		p := t.services[b.Service]
+		if p == nil || !p.stacks.Value || b.Invalid != "" || b.Subset != "" || b.Service == r.Service {
+			return nil, false // a service that names itself means its endpoints
+		}
+		if i := slices.Index(trail, b.Service); i >= 0 {
+			r.Losers = append(r.Losers, routing.Loser{Origin: p.stacks.Origin, Reason: "its routes are not stacked here, for they lead round in a circle: " + circle(trail[i:], b.Service)})
+			return nil, false
+		}
+		inner, err := t.routes(r.Client, b.Service, b.Port, trail)
+		if err != nil {
+			return nil, false // the backend is invalid, and says so elsewhere
+		}
+		r.Services = append(append(r.Services, b.Service), inner.Services...)
+		if len(inner.Rules) == 1 && inner.Dialect == routing.Recloser && inner.Rules[0].Name == defaultRule {
+			return nil, false // nothing to stack
+		}
+		r.Losers = append(r.Losers, inner.Losers...)
+		return inner.Rules, true
+	})
+	r.Rules, r.Losers = rules, append(r.Losers, losers...)
+}
+
+func circle(trail []model.Name, again model.Name) string {
+	var names []string
+	for _, n := range append(slices.Clone(trail), again) {
+		names = append(names, n.Name+"."+n.Namespace)
+	}
+	return strings.Join(names, " → ")
+}
+
+// routedTo is the rule of a service that sends all of its requests to another
+// one.
+func (t *Table) routedTo(in routing.Input) routing.Answer {
+	p := t.services[in.Service.Name]
+	if p == nil || !p.routeTo.IsSet() || p.routeTo.Value.host == "" {
+		return routing.Answer{}
+	}
+	to, at := p.routeTo.Value, p.routeTo.Origin
+	a, _ := model.ParseAuthority(to.host, in.Service.Namespace)
+	b := routing.Backend{Origin: at, Service: a.Service, Port: cmp.Or(to.port, in.Port.Number), Weight: Value[uint32]{Value: 1, Origin: at}}
+	switch s := t.world.Service(b.Service.Namespace, b.Service.Name); {
+	case s == nil:
+		b.Invalid = fmt.Sprintf("there is no service %s in namespace %s", b.Service.Name, b.Service.Namespace)
+	case s.Port(b.Port) == nil:
+		b.Invalid = fmt.Sprintf("service %s in namespace %s has no port %d; it has %s", b.Service.Name, b.Service.Namespace, b.Port, s.PortList())
+	}
+	name := "service/" + in.Service.Namespace + "/" + in.Service.Name.Name + "/route-to"
+	return routing.Answer{
+		Speaks:   true,
+		Rules:    []routing.Rule{{Name: name, Dialect: routing.Recloser, Origin: at, Backends: []routing.Backend{b}}},
+		Services: []model.Name{b.Service},
+	}
+}
