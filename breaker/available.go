@@ -1,36 +1,11 @@
 package breaker
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
-// Panicking tells whether less than Guards.PanicThreshold of the endpoints is
-// closed, so that all are to be used. Ready and Acquire go by it already: an
-// open endpoint then gives permits that count nowhere.
+// Panicking tells whether less than Guards.PanicThreshold of the endpoints of a
+// tier is closed, so that all of that tier are to be used. Ready and Acquire go
+// by it already: an open endpoint then gives permits that count nowhere.
 func (g *Group) Panicking() bool { return g.panicking.Load() }
-
-// checkPanic starts or ends panic.
-func (g *Group) checkPanic(now time.Duration) {
-	all := len(g.endpoints)
-	threshold := g.cfg.Guards.PanicThreshold
-	share := 100 * float64(all-g.ejected) / float64(max(all, 1))
-	panics := all > 0 && g.ejected > 0 && share < threshold
-	if panics == g.panicking.Load() {
-		return
-	}
-	g.panicking.Store(panics)
-	ev := Event{
-		At: now, Kind: Panic, Reason: PanicEnded,
-		Detail: fmt.Sprintf("%d of %d endpoints are ready, threshold %g%%", all-g.ejected, all, threshold),
-	}
-	if panics {
-		ev.Reason = PanicStarted
-		ev.Detail += ": all are used"
-		g.wake()
-	}
-	g.emit(ev, nil)
-}
 
 // Available gives a channel that is closed when an endpoint may have become
 // usable by an event: one was added, recovered, lost its probe to a

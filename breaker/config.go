@@ -19,13 +19,27 @@ type Config struct {
 	Guards         Guards
 	Classification Classification
 
-	// SlowStart is the ramp of an endpoint's weight after it has recovered.
-	// 0: full weight at once.
+	// SlowStart is how long the weight of an endpoint that has recovered
+	// grows to its full height. 0: full weight at once.
 	SlowStart time.Duration
+	// Ramp is how it grows.
+	Ramp Ramp
 
 	// SweepInterval is the interval of SuccessRateOutlier and
 	// FailurePercentage, and of timed re-admission. 0: 10s.
 	SweepInterval time.Duration
+}
+
+// Ramp is the shape of a slow start, Envoy's: a weight of
+// max(MinWeight, (age / SlowStart) ^ (1 / Aggression)).
+type Ramp struct {
+	// Aggression: above 1 the weight grows faster at first. 0: 1, a straight
+	// line.
+	Aggression float64
+	// MinWeight is where it begins, 0 to 1. nil: 0.1.
+	MinWeight *float64
+	// Added: endpoints that are added start slowly too.
+	Added bool
 }
 
 // Detectors is the set of rules that open an endpoint; nil is off. The first
@@ -178,9 +192,16 @@ type Guards struct {
 	MaxEjectionPercent *uint32
 	// MinReady is how many endpoints stay closed whatever happens.
 	MinReady int
-	// PanicThreshold: when less than this share of the endpoints is closed, in
-	// percent, all are used. 0 to 100; 0 never.
+	// AlwaysEjectOne allows one ejection whatever MaxEjectionPercent says
+	// (Envoy's always_eject_one_host).
+	AlwaysEjectOne bool
+	// PanicThreshold: when less than this share of a tier's endpoints is
+	// closed, in percent, all of the tier are used; see Spread. 0 to 100; 0
+	// never.
 	PanicThreshold float64
+	// Overprovision is the factor, in percent, by which tiers may have too few
+	// closed endpoints before the next takes over; see Spread. 0: 140.
+	Overprovision uint32
 }
 
 // active tells whether any detector can ever trip.
@@ -216,6 +237,9 @@ func newPolicy(c Config) *policy {
 func (c Config) withDefaults() Config {
 	if c.Recovery.ProbeTimeout == 0 {
 		c.Recovery.ProbeTimeout = DefaultProbeTimeout
+	}
+	if c.Guards.Overprovision == 0 {
+		c.Guards.Overprovision = DefaultOverprovision
 	}
 	if c.SweepInterval == 0 {
 		c.SweepInterval = DefaultSweepInterval

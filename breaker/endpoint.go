@@ -24,6 +24,8 @@ type Endpoint struct {
 	// never while closed. While a probe is out it is when the next may go if
 	// this one is lost.
 	due atomic.Int64
+	// tier is where it counts.
+	tier atomic.Pointer[tier]
 	// ramp is the instant of the last recovery; noRamp before the first.
 	ramp atomic.Int64
 
@@ -69,7 +71,7 @@ func (e *Endpoint) State() State {
 }
 
 // Ready tells whether Acquire would give a permit: the endpoint is closed, or a
-// probe is due and nobody has it, or the group panics. Atomic loads only.
+// probe is due and nobody has it, or its tier panics. Atomic loads only.
 func (e *Endpoint) Ready(now time.Duration) bool {
 	switch stateOf(e.word.Load()) {
 	case Closed:
@@ -77,7 +79,7 @@ func (e *Endpoint) Ready(now time.Duration) bool {
 	case gone:
 		return false
 	default:
-		return int64(now) >= e.due.Load() || e.group.panicking.Load()
+		return int64(now) >= e.due.Load() || e.tier.Load().panicking.Load()
 	}
 }
 
@@ -87,6 +89,16 @@ func (e *Endpoint) ProbeDue(now time.Duration) bool {
 	s := stateOf(e.word.Load())
 	return s != Closed && s != gone && int64(now) >= e.due.Load()
 }
+
+// NextProbe is the instant from which a call may probe the endpoint, as for
+// Group.NextProbe; false while it is closed.
+func (e *Endpoint) NextProbe() (time.Duration, bool) {
+	due := time.Duration(e.due.Load())
+	return due, due != never
+}
+
+// Panicking tells whether the endpoint's tier panics.
+func (e *Endpoint) Panicking() bool { return e.tier.Load().panicking.Load() }
 
 // Acquire asks for one call at now. Without ok the call must go elsewhere. If a
 // probe is due, this call is the probe. Every permit must be ended by Done,
@@ -116,25 +128,6 @@ func (e *Endpoint) track(now time.Duration) Permit {
 		p.word = 0 // opened this instant: a call of the period before
 	}
 	return p
-}
-
-// minWeight is where slow start begins (Envoy's min_weight_percent).
-const minWeight = 0.1
-
-// Weight is the share of its usual load that the endpoint should get at now,
-// in (0, 1]: during Config.SlowStart after a recovery it rises in a straight
-// line from 0.1 to 1.
-func (e *Endpoint) Weight(now time.Duration) float64 {
-	from := e.ramp.Load()
-	if from == noRamp {
-		return 1
-	}
-	span := e.group.slowStart.Load()
-	age := int64(now) - from
-	if age >= span {
-		return 1
-	}
-	return max(minWeight, float64(age)/float64(span))
 }
 
 // A Permit is leave for one call. It is a small value; the zero Permit is no

@@ -30,15 +30,16 @@ type Group struct {
 	random  func() float64
 
 	// Read without a lock, written with mu held.
-	panicking atomic.Bool
+	panicking atomic.Bool // some tier does
 	tracking  atomic.Bool // HungCalls is on
-	slowStart atomic.Int64
+	slowStart atomic.Pointer[slowStart]
 
 	// mu is taken before an endpoint's mu.
 	mu sync.Mutex
 	// Guarded by mu.
 	cfg        *policy
 	endpoints  []*Endpoint
+	tiers      []*tier
 	ejected    int           // endpoints that are not closed
 	swept      time.Duration // last Sweep
 	interval   time.Duration // instant when the present interval ends
@@ -66,20 +67,28 @@ func NewGroup(cfg Config, opts Options) *Group {
 func (g *Group) setPolicy(p *policy) {
 	g.cfg = p
 	g.tracking.Store(p.Detectors.HungCalls != nil)
-	g.slowStart.Store(int64(p.SlowStart))
+	g.slowStart.Store(newSlowStart(&p.Config))
 }
 
-// Add makes an endpoint, closed. Names are for people; the Group does not
-// compare them.
-func (g *Group) Add(name string) *Endpoint {
+// Add makes an endpoint of the first tier, closed. Names are for people; the
+// Group does not compare them.
+func (g *Group) Add(name string) *Endpoint { return g.AddTier(name, 0) }
+
+// AddTier is Add for any tier.
+func (g *Group) AddTier(name string, n int) *Endpoint {
 	g.mu.Lock()
 	defer g.unlock()
 	e := &Endpoint{group: g, name: name, index: len(g.endpoints), since: g.clock(), cfg: g.cfg}
 	e.word.Store(1<<stateBits | uint64(Closed))
 	e.due.Store(int64(never))
 	e.ramp.Store(noRamp)
+	if g.cfg.SlowStart > 0 && g.cfg.Ramp.Added {
+		e.ramp.Store(int64(e.since))
+	}
 	e.det.reset()
 	g.endpoints = append(g.endpoints, e)
+	e.tier.Store(g.tierOf(max(n, 0)))
+	e.tier.Load().count(1, Closed)
 	g.checkPanic(e.since)
 	g.wake()
 	return e
@@ -101,6 +110,7 @@ func (g *Group) Remove(e *Endpoint) {
 	g.endpoints[e.index].index = e.index
 	g.endpoints[last] = nil
 	g.endpoints = g.endpoints[:last]
+	e.tier.Load().count(-1, state)
 	if state != Closed {
 		g.ejected--
 		e.openTime += now - e.opened

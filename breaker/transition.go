@@ -63,6 +63,7 @@ func (g *Group) eject(e *Endpoint, now time.Duration, f finding) {
 	e.reason, e.detail, e.opened = f.reason, f.detail, now
 	e.trips++
 	g.ejected++
+	e.tier.Load().closed--
 	until := plus(now, e.pause)
 	g.enter(e, now, Open, g.due(until), until)
 	ev.From, ev.To, ev.Until = Closed, Open, e.until
@@ -94,7 +95,10 @@ func (g *Group) mayEject(n int) bool {
 // overShare tells whether n endpoints are more than MaxEjectionPercent.
 func (g *Group) overShare(n int) bool {
 	m := g.cfg.Guards.MaxEjectionPercent
-	return m != nil && 100*n > int(*m)*len(g.endpoints)
+	if m == nil || g.cfg.Guards.AlwaysEjectOne && n == 1 {
+		return false
+	}
+	return 100*n > int(*m)*len(g.endpoints)
 }
 
 // restoreGuards takes back the endpoints that have been out longest until the
@@ -119,6 +123,7 @@ func (g *Group) reclose(e *Endpoint, now time.Duration, why Reason, detail strin
 		return
 	}
 	g.ejected--
+	e.tier.Load().closed++
 	e.openTime += now - e.opened
 	if g.cfg.SlowStart > 0 {
 		e.ramp.Store(int64(now))
@@ -145,7 +150,7 @@ func (g *Group) admit(e *Endpoint, now time.Duration) (Permit, bool) {
 		return Permit{}, false
 	case stateOf(word) == Open && int64(now) >= e.due.Load():
 		return g.probe(e, now), true
-	case g.panicking.Load():
+	case e.tier.Load().panicking.Load():
 		return Permit{endpoint: e, start: now}, true
 	default:
 		return Permit{}, false

@@ -3,6 +3,7 @@ package breaker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -23,6 +24,10 @@ func (c Config) Validate() error {
 	v.check(c.Guards.MinReady >= 0, "Guards.MinReady", c.Guards.MinReady, "0 or more")
 	v.within("Guards.PanicThreshold", c.Guards.PanicThreshold, 0, 100)
 	v.check(c.SlowStart >= 0, "SlowStart", c.SlowStart, "0 or more")
+	v.check(c.Ramp.Aggression >= 0 && !math.IsInf(c.Ramp.Aggression, 1), "Ramp.Aggression", c.Ramp.Aggression, "more than 0, or 0 for 1")
+	if m := c.Ramp.MinWeight; m != nil {
+		v.within("Ramp.MinWeight", *m, 0, 1)
+	}
 	v.check(c.SweepInterval == 0 || c.SweepInterval >= time.Millisecond, "SweepInterval", c.SweepInterval, "0 (10s), or 1ms or more")
 	v.statuses("Classification.Failures", c.Classification.Failures)
 	v.statuses("Classification.RateOnly", c.Classification.RateOnly)
