@@ -85,6 +85,12 @@ func targetsOf(o source.Object) (t targets, rule bool) {
 		return policyTargets(v.Spec.TargetRefs, o.Namespace), true
 	case *source.IstioVirtualService:
 		return virtualServiceTargets(o, v), true
+	case *source.LinkerdServiceProfile:
+		return profileTargets(o.Name, o.Namespace), true
+	case *source.SMITrafficSplit:
+		return splitTargets(v.Spec.Service, o.Namespace), true
+	case *source.SMIRouteGroup:
+		return targets{all: true}, true // TrafficSplits name it
 	default:
 		return targets{}, false
 	}

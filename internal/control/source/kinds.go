@@ -42,6 +42,15 @@ var kinds = []understood{
 	{"networking.istio.io/v1", VirtualService, true, reflect.TypeFor[IstioVirtualService]()},
 	{"networking.istio.io/v1beta1", VirtualService, true, reflect.TypeFor[IstioVirtualService]()},
 	{"networking.istio.io/v1alpha3", VirtualService, true, reflect.TypeFor[IstioVirtualService]()},
+	{"linkerd.io/v1alpha2", ServiceProfile, true, reflect.TypeFor[LinkerdServiceProfile]()},
+	{"split.smi-spec.io/v1alpha4", TrafficSplit, true, reflect.TypeFor[SMITrafficSplit]()},
+	{"split.smi-spec.io/v1alpha3", TrafficSplit, true, reflect.TypeFor[SMITrafficSplit]()},
+	{"split.smi-spec.io/v1alpha2", TrafficSplit, true, reflect.TypeFor[SMITrafficSplit]()},
+	{"split.smi-spec.io/v1alpha1", TrafficSplit, true, reflect.TypeFor[SMITrafficSplit]()},
+	{"specs.smi-spec.io/v1alpha4", HTTPRouteGroup, true, reflect.TypeFor[SMIRouteGroup]()},
+	{"specs.smi-spec.io/v1alpha3", HTTPRouteGroup, true, reflect.TypeFor[SMIRouteGroup]()},
+	{"specs.smi-spec.io/v1alpha2", HTTPRouteGroup, true, reflect.TypeFor[SMIRouteGroup]()},
+	{"specs.smi-spec.io/v1alpha1", HTTPRouteGroup, true, reflect.TypeFor[SMIRouteGroup]()},
 }
 
 // elsewhere are kinds that are right in a manifest and mean nothing to a mesh:
