@@ -118,7 +118,7 @@ func (x *exchange) choose() telemetry.Reason {
 	if x.action == nil {
 		return telemetry.RouteNotFound
 	}
-	if x.cluster = x.action.Pick(rand.Uint32()); x.cluster == nil {
+	if x.cluster = x.action.PickCluster(rand.Uint32()); x.cluster == nil {
 		return telemetry.ClusterNotFound
 	}
 	if x.action.Timeout > 0 && !x.req.Connect {

@@ -159,7 +159,7 @@ func (c *tcpConn) lookUp(authority string) telemetry.Reason {
 // of it; where that fails, to another. Nothing was sent by then, so nothing is
 // lost.
 func (c *tcpConn) connect() telemetry.Reason {
-	if c.cluster = c.action.Pick(rand.Uint32()); c.cluster == nil {
+	if c.cluster = c.action.PickCluster(rand.Uint32()); c.cluster == nil {
 		return telemetry.ClusterNotFound
 	}
 	var space [tcpTries]*upstream.Endpoint

@@ -6,17 +6,17 @@
 // Match and Pick do not allocate, but for a header that is matched and that the
 // request repeats.
 //
-// The package changes nothing in a request and knows no timeouts but as values
-// that it hands on.
+// The package changes nothing in a request: what is to be done is handed on as
+// the compiled forms of package filter, timeouts and retries as values.
 package route
 
 import (
 	"errors"
 	"fmt"
-	"math"
 	"regexp"
-	"slices"
 	"time"
+
+	"github.com/reclosermesh/recloser/internal/proxy/filter"
 )
 
 // Config is the routes of one virtual host.
@@ -25,18 +25,73 @@ type Config struct {
 	Name string
 	// Rules in the order of their precedence.
 	Rules []Rule
+	// Common holds for all rules, beside what they say themselves.
+	Common Common
 }
 
-// Rule sends the requests that match to backends.
+// Common is what a virtual host, or the RouteConfiguration around it, says for
+// all of its rules.
+type Common struct {
+	RequestHeaders, ResponseHeaders []filter.Edit
+	// CORS and Fault hold where nothing further in says something else.
+	CORS  *CORS
+	Fault *filter.Fault
+	// InnerLast lets the edits of headers that are further in be done last, so
+	// that they win: a backend's after its rule's, a rule's after its host's.
+	// Else it is the other way round, as is Envoy's default. Of a
+	// RouteConfiguration only (most_specific_header_mutations_wins).
+	InnerLast bool
+}
+
+// NoTimeout stands for a timeout that is switched off, where zero stands for
+// one that is not said.
+const NoTimeout time.Duration = -1
+
+// Rule sends the requests that match to backends, or answers them. Of Backends,
+// Redirect and Direct one is set.
 type Rule struct {
 	// Name is the route's name in the access log.
-	Name  string
-	Match Match
+	Name string
+	// Origin says who wrote it, as far as the control plane tells.
+	Origin Origin
+	Match  Match
 	// Backends share the requests by weight. None, or none above weight 0: the
 	// request is answered as if its cluster did not exist.
 	Backends []WeightedCluster
+	Redirect *filter.RedirectConfig
+	Direct   *Direct
+	// RequestHeaders and ResponseHeaders are edited for whatever backend is
+	// chosen; the latter also of Redirect and Direct.
+	RequestHeaders, ResponseHeaders []filter.Edit
+	// Path is rewritten for all backends, nil: it stays. Host takes the place of
+	// the request's authority, empty: it stays.
+	Path *filter.PathConfig
+	Host string
+	// Mirrors get copies of requests.
+	Mirrors []MirrorConfig
+	CORS    *CORS
+	Fault   *filter.Fault
 	// Timeout bounds the whole exchange, waiting and retries included. 0: none.
 	Timeout time.Duration
+	// IdleTimeout bounds the time without a byte in either direction. 0: as the
+	// listener has it; NoTimeout: none.
+	IdleTimeout time.Duration
+	// ResponseTimeout bounds the time from when the request was sent to the end
+	// of its answer. 0: none.
+	ResponseTimeout time.Duration
+	// MaxStream bounds the time of a stream from its begin to its end, as
+	// Timeout does; 0: none.
+	MaxStream time.Duration
+	Retry     *Retry
+	// Hash says what of a request chooses its endpoint, where the cluster's
+	// balancer asks for that.
+	Hash []HashConfig
+}
+
+// Origin is who wrote a rule: what the control plane sends along as metadata
+// "recloser.route".
+type Origin struct {
+	Object, Rule, Dialect string
 }
 
 // WeightedCluster is one cluster that a rule sends to.
@@ -45,6 +100,26 @@ type WeightedCluster struct {
 	// Weight is the share beside the others; 0: never used. The sum over a rule
 	// is at most 4294967295, as in Envoy.
 	Weight uint32
+	// RequestHeaders and ResponseHeaders are edited for this backend alone.
+	RequestHeaders, ResponseHeaders []filter.Edit
+	// Host takes the place of the request's authority, and of the rule's Host.
+	Host string
+}
+
+// MirrorConfig is the definition of a Mirror.
+type MirrorConfig struct {
+	Cluster string
+	// Fraction of the requests, in millionths.
+	Fraction   uint32
+	ShadowHost bool
+}
+
+// CORS is a policy with the origins that it lets in.
+type CORS struct {
+	// Origins, one of which must match, as a browser sends them. An exact "*" is
+	// any.
+	Origins []ValueMatch
+	filter.CORSConfig
 }
 
 // Match is satisfied when all of its parts are.
@@ -124,30 +199,6 @@ type QueryMatch struct {
 	ValueMatch
 }
 
-// Validate says everything that is wrong with c.
-func (c *Config) Validate() error {
-	var errs []error
-	for i := range c.Rules {
-		r := &c.Rules[i]
-		at := fmt.Sprintf("routes[%d]", i)
-		if r.Timeout < 0 {
-			errs = append(errs, fmt.Errorf("%s.timeout %v: must not be negative", at, r.Timeout))
-		}
-		errs = append(errs, r.Match.validate(at+".match"))
-		total := uint64(0)
-		for j, b := range r.Backends {
-			if b.Cluster == "" {
-				errs = append(errs, fmt.Errorf("%s.backends[%d].cluster: must not be empty", at, j))
-			}
-			total += uint64(b.Weight)
-		}
-		if total > math.MaxUint32 {
-			errs = append(errs, fmt.Errorf("%s.backends: weights sum to %d: at most %d", at, total, uint32(math.MaxUint32)))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 func (m *Match) validate(at string) error {
 	var errs []error
 	if m.Path.Kind > PathRegex {
@@ -193,17 +244,4 @@ func compileRegex(text string) (*regexp.Regexp, error) {
 		return nil, err
 	}
 	return regexp.Compile(`^(?:` + text + `)$`)
-}
-
-// Clusters lists the clusters that the rules name, each once, in order.
-func (c *Config) Clusters() []string {
-	var names []string
-	for i := range c.Rules {
-		for _, b := range c.Rules[i].Backends {
-			if !slices.Contains(names, b.Cluster) {
-				names = append(names, b.Cluster)
-			}
-		}
-	}
-	return names
 }

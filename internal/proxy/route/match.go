@@ -94,6 +94,16 @@ func newHeaderMatcher(m HeaderMatch) headerMatcher {
 
 func (m *headerMatcher) match(r *http1.Request) bool {
 	value, present := m.find(r)
+	return m.judge(value, present)
+}
+
+// matchAnswer is match for the head of an answer.
+func (m *headerMatcher) matchAnswer(head []http1.Header) bool {
+	value, present := m.findIn(head)
+	return m.judge(value, present)
+}
+
+func (m *headerMatcher) judge(value []byte, present bool) bool {
 	if !present && !m.missingAsEmpty {
 		return m.invert
 	}
@@ -110,9 +120,13 @@ func (m *headerMatcher) find(r *http1.Request) (value []byte, present bool) {
 	case ":authority", "host":
 		return r.Host, len(r.Host) > 0
 	}
+	return m.findIn(r.Headers)
+}
+
+func (m *headerMatcher) findIn(hs []http1.Header) (value []byte, present bool) {
 	var joined []byte
-	for i := range r.Headers {
-		h := &r.Headers[i]
+	for i := range hs {
+		h := &hs[i]
 		if len(h.Name) != len(m.name) || !hasPrefix(h.Name, m.name, true) {
 			continue
 		}
@@ -135,19 +149,29 @@ type queryMatcher struct {
 }
 
 func (m *queryMatcher) match(query []byte) bool {
+	value, ok := parameter(query, m.name)
+	return ok && m.matchValue(value)
+}
+
+// parameter finds the first query parameter of a name, as it was sent.
+func parameter(query []byte, name string) (value []byte, ok bool) {
 	for len(query) > 0 {
-		pair := query
-		if i := bytes.IndexByte(query, '&'); i >= 0 {
-			pair, query = query[:i], query[i+1:]
-		} else {
-			query = nil
-		}
-		name, value, _ := bytes.Cut(pair, []byte{'='})
-		if string(name) == m.name {
-			return m.matchValue(value)
+		var pair []byte
+		pair, query = cut(query, '&')
+		key, value, _ := bytes.Cut(pair, []byte{'='})
+		if string(key) == name {
+			return value, true
 		}
 	}
-	return false
+	return nil, false
+}
+
+// cut takes a list apart at its first separator.
+func cut(list []byte, separator byte) (first, rest []byte) {
+	if i := bytes.IndexByte(list, separator); i >= 0 {
+		return list[:i], list[i+1:]
+	}
+	return list, nil
 }
 
 // hasPrefix compares bytes, or ASCII letters without their case.

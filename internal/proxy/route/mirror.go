@@ -10,6 +10,8 @@ const Million = 1_000_000
 type Mirror struct {
 	// Cluster is nil where the configuration names one that does not exist.
 	Cluster *upstream.Cluster
+	// Name is the cluster's, there or not.
+	Name string
 	// Fraction of the requests, in millionths.
 	Fraction uint32
 	// ShadowHost appends "-shadow" to the host that the copy names, as Envoy

@@ -1,11 +1,14 @@
 package route
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/reclosermesh/recloser/internal/proxy/http1"
 )
 
 // RetryOn is a set of conditions on which a request is tried again.
@@ -37,6 +40,10 @@ const (
 	OnInternal
 	OnResourceExhausted
 	OnUnavailable
+	// OnHeaders: an answer whose head one of Retry.Headers matches.
+	OnHeaders
+	// OnRateLimited: an answer that has x-envoy-ratelimited.
+	OnRateLimited
 
 	// OnGRPC is all that gRPC adds.
 	OnGRPC = OnCancelled | OnDeadlineExceeded | OnInternal | OnResourceExhausted | OnUnavailable
@@ -46,6 +53,7 @@ const (
 var retryNames = [...]string{
 	"connect-failure", "refused-stream", "reset", "reset-before-request", "5xx", "gateway-error", "retriable-4xx",
 	"retriable-status-codes", "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+	"retriable-headers", "envoy-ratelimited",
 }
 
 // ParseRetryOn reads names that are separated by commas. A number is a status
@@ -107,6 +115,49 @@ type Retry struct {
 	// again. Else those that may have reached an endpoint are only where that
 	// is as good as once (RFC 9110 section 9.2.2), or the request says so.
 	AnyMethod bool
+	// Headers for OnHeaders, one of which must match the answer's head.
+	Headers []HeaderMatch
+	// RequestHeaders, one of which must match for a request to be tried again
+	// at all; none: any may be.
+	RequestHeaders []HeaderMatch
+
+	answers, requests []headerMatcher // of the two; of a compiled Retry only
+}
+
+// compiled gives r with its matchers; nil for nil.
+func (r *Retry) compiled() *Retry {
+	if r == nil {
+		return nil
+	}
+	c := *r
+	for _, h := range r.Headers {
+		c.answers = append(c.answers, newHeaderMatcher(h))
+	}
+	for _, h := range r.RequestHeaders {
+		c.requests = append(c.requests, newHeaderMatcher(h))
+	}
+	return &c
+}
+
+// Repeats tells whether the headers of a request let it be tried again; its
+// method is not looked at.
+func (r *Retry) Repeats(req *http1.Request) bool {
+	for i := range r.requests {
+		if r.requests[i].match(req) {
+			return true
+		}
+	}
+	return len(r.requests) == 0
+}
+
+// HasHeader tells whether the head of an answer is one for OnHeaders.
+func (r *Retry) HasHeader(head []http1.Header) bool {
+	for i := range r.answers {
+		if r.answers[i].matchAnswer(head) {
+			return true
+		}
+	}
+	return false
 }
 
 // HasStatus tells whether an answer of status is one of Statuses.
@@ -150,5 +201,12 @@ func (r *Retry) Validate() error {
 			return fmt.Errorf("retriable_status_codes %d to %d: must be of 100 to 599", s.First, s.Last)
 		}
 	}
-	return nil
+	var errs []error
+	for i := range r.Headers {
+		errs = append(errs, r.Headers[i].validate(fmt.Sprintf("retriable_headers[%d]", i), r.Headers[i].Name))
+	}
+	for i := range r.RequestHeaders {
+		errs = append(errs, r.RequestHeaders[i].validate(fmt.Sprintf("retriable_request_headers[%d]", i), r.RequestHeaders[i].Name))
+	}
+	return errors.Join(errs...)
 }

@@ -56,7 +56,7 @@ func TestPathMatch(t *testing.T) {
 		if err := cfg.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		table := New(cfg, none)
+		table := New(cfg, nil, none)
 		for _, path := range append(append([]string{}, tt.yes...), tt.no...) {
 			want := len(tt.yes) > 0 && strings.Contains("\n"+strings.Join(tt.yes, "\n")+"\n", "\n"+path+"\n")
 			if got := table.Match(request(t, "GET "+path+" HTTP/1.1\nHost: a")) != nil; got != want {
@@ -102,7 +102,7 @@ func TestHeaderMatch(t *testing.T) {
 		if err := cfg.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		if got := New(cfg, none).Match(request(t, head)) != nil; got != tt.want {
+		if got := New(cfg, nil, none).Match(request(t, head)) != nil; got != tt.want {
 			t.Errorf("%+v: %v, want %v", tt.match, got, tt.want)
 		}
 	}
@@ -124,7 +124,7 @@ func TestQueryMatch(t *testing.T) {
 		{"", QueryMatch{"b", ValueMatch{}}, false},
 		{"b=12", QueryMatch{"b", ValueMatch{Kind: ValueRegex, Value: `\d+`}}, true},
 	} {
-		table := New(&Config{Rules: []Rule{{Match: Match{Query: []QueryMatch{tt.match}}}}}, none)
+		table := New(&Config{Rules: []Rule{{Match: Match{Query: []QueryMatch{tt.match}}}}}, nil, none)
 		if got := table.Match(request(t, "GET /?"+tt.query+" HTTP/1.1\nHost: a")) != nil; got != tt.want {
 			t.Errorf("%q %+v: %v, want %v", tt.query, tt.match, got, tt.want)
 		}
@@ -137,7 +137,7 @@ func TestFirstRuleWins(t *testing.T) {
 		{Name: "short", Match: Match{Path: PathMatch{Value: "/a"}}},
 		{Name: "never", Match: Match{Path: PathMatch{Value: "/a/b/c"}}},
 	}}
-	table := New(cfg, none)
+	table := New(cfg, nil, none)
 	for path, want := range map[string]string{"/a/b/c": "long", "/a/c": "short", "/": ""} {
 		got := ""
 		if a := table.Match(request(t, "GET "+path+" HTTP/1.1\nHost: a")); a != nil {
@@ -166,7 +166,7 @@ func TestActionForBytes(t *testing.T) {
 		{nil, ""},
 	} {
 		got := ""
-		if a := New(&Config{Rules: tt.rules}, none).TCP(); a != nil {
+		if a := New(&Config{Rules: tt.rules}, nil, none).TCP(); a != nil {
 			got = a.RouteName
 		}
 		if got != tt.want {
@@ -181,13 +181,13 @@ func TestActionForBytes(t *testing.T) {
 
 func TestPickFollowsWeights(t *testing.T) {
 	live := clusters(t, "a", "b", "c")
-	cfg := &Config{Rules: []Rule{{Backends: []WeightedCluster{{"a", 1}, {"never", 0}, {"b", 2}, {"missing", 1}}}}}
-	action := New(cfg, live).Match(request(t, "GET / HTTP/1.1\nHost: a"))
+	cfg := &Config{Rules: []Rule{{Backends: []WeightedCluster{{Cluster: "a", Weight: 1}, {Cluster: "never", Weight: 0}, {Cluster: "b", Weight: 2}, {Cluster: "missing", Weight: 1}}}}}
+	action := New(cfg, nil, live).Match(request(t, "GET / HTTP/1.1\nHost: a"))
 	got := map[string]int{}
 	const steps = 4096
 	for i := range steps {
 		name := "nil"
-		if c := action.Pick(uint32(i * (1 << 32 / steps))); c != nil {
+		if c := action.Pick(uint32(i * (1 << 32 / steps))).Cluster; c != nil {
 			name = c.Name()
 		}
 		got[name]++
@@ -195,9 +195,9 @@ func TestPickFollowsWeights(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"a": steps / 4, "b": steps / 2, "nil": steps / 4}, got); diff != "" {
 		t.Error(diff)
 	}
-	cfg = &Config{Rules: []Rule{{Backends: []WeightedCluster{{"a", 0}}}}}
-	if c := New(cfg, live).Match(request(t, "GET / HTTP/1.1\nHost: a")).Pick(1<<32 - 1); c != nil {
-		t.Errorf("a backend of weight 0 was picked: %s", c.Name())
+	cfg = &Config{Rules: []Rule{{Backends: []WeightedCluster{{Cluster: "a", Weight: 0}}}}}
+	if c := New(cfg, nil, live).Match(request(t, "GET / HTTP/1.1\nHost: a")).Pick(1<<32 - 1); c != nil {
+		t.Errorf("a backend of weight 0 was picked: %s", c.Name)
 	}
 }
 
@@ -205,7 +205,7 @@ func TestValidateSaysAll(t *testing.T) {
 	cfg := &Config{Rules: []Rule{{
 		Timeout:  -1,
 		Match:    Match{Path: PathMatch{Kind: PathRegex, Value: "a)|(b"}, Headers: []HeaderMatch{{}}, Query: []QueryMatch{{"q", ValueMatch{Kind: ValueRegex, Value: "("}}}},
-		Backends: []WeightedCluster{{"", 1}, {"a", 1<<32 - 1}},
+		Backends: []WeightedCluster{{Cluster: "", Weight: 1}, {Cluster: "a", Weight: 1<<32 - 1}},
 	}, {Match: Match{Path: PathMatch{Kind: PathSeparatedPrefix, Value: "/a/"}}}}}
 	err := cfg.Validate()
 	for _, want := range []string{
@@ -223,14 +223,14 @@ func big(rules int) *Config {
 	for i := range rules {
 		cfg.Rules = append(cfg.Rules, Rule{
 			Match:    Match{Path: PathMatch{PathPrefix, fmt.Sprintf("/svc%d/", i), false}, Headers: []HeaderMatch{{Name: "x-user", ValueMatch: ValueMatch{Kind: ValueRegex, Value: "a.*"}}}},
-			Backends: []WeightedCluster{{"a", 1}, {"b", 1}},
+			Backends: []WeightedCluster{{Cluster: "a", Weight: 1}, {Cluster: "b", Weight: 1}},
 		})
 	}
 	return cfg
 }
 
 func TestMatchDoesNotAllocate(t *testing.T) {
-	table := New(big(20), none)
+	table := New(big(20), nil, none)
 	r := request(t, "GET /svc19/x?a=b HTTP/1.1\nHost: a\nX-User: alice")
 	if n := testing.AllocsPerRun(100, func() { table.Match(r).Pick(7) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -240,7 +240,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 func BenchmarkMatch(b *testing.B) {
 	for _, rules := range []int{1, 20, 200} {
 		b.Run(fmt.Sprint(rules), func(b *testing.B) {
-			table := New(big(rules), none)
+			table := New(big(rules), nil, none)
 			r := request(b, fmt.Sprintf("GET /svc%d/x?a=b HTTP/1.1\nHost: a\nX-User: alice", rules-1))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -259,11 +259,11 @@ func FuzzMatch(f *testing.F) {
 			PathPrefix: strings.HasPrefix(path, header),
 			PathExact:  path == header,
 		} {
-			table := New(&Config{Rules: []Rule{{Match: Match{Path: PathMatch{Kind: kind, Value: header}}}}}, none)
+			table := New(&Config{Rules: []Rule{{Match: Match{Path: PathMatch{Kind: kind, Value: header}}}}}, nil, none)
 			if got := table.Match(r) != nil; got != want {
 				t.Errorf("kind %d of %q on %q: %v", kind, header, target, got)
 			}
 		}
-		New(&Config{Rules: []Rule{{Match: Match{Query: []QueryMatch{{Name: header}}}}}}, none).Match(r)
+		New(&Config{Rules: []Rule{{Match: Match{Query: []QueryMatch{{Name: header}}}}}}, nil, none).Match(r)
 	})
 }

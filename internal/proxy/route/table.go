@@ -18,13 +18,17 @@ type entry struct {
 	action  *Action
 }
 
-// New compiles a valid Config. resolve gives a cluster by name, nil where there
-// is none.
-func New(cfg *Config, resolve func(name string) *upstream.Cluster) *Table {
+// New compiles a valid Config. outer is what holds around it, nil for nothing;
+// resolve gives a cluster by name, nil where there is none.
+func New(cfg *Config, outer *Common, resolve func(name string) *upstream.Cluster) *Table {
 	t := &Table{name: cfg.Name, entries: make([]entry, 0, len(cfg.Rules))}
+	c := compiler{cfg: cfg, outer: outer, resolve: resolve}
+	if outer == nil {
+		c.outer = new(Common)
+	}
 	for i := range cfg.Rules {
 		r := &cfg.Rules[i]
-		e := entry{path: newPathMatcher(r.Match.Path), action: newAction(r, resolve)}
+		e := entry{path: newPathMatcher(r.Match.Path), action: c.action(r)}
 		for _, h := range r.Match.Headers {
 			e.headers = append(e.headers, newHeaderMatcher(h))
 		}
@@ -34,16 +38,6 @@ func New(cfg *Config, resolve func(name string) *upstream.Cluster) *Table {
 		t.entries = append(t.entries, e)
 	}
 	return t
-}
-
-func newAction(r *Rule, resolve func(string) *upstream.Cluster) *Action {
-	var backends []Backend
-	for _, b := range r.Backends {
-		if b.Weight > 0 {
-			backends = append(backends, Backend{Cluster: resolve(b.Cluster), Weight: b.Weight})
-		}
-	}
-	return NewAction(r.Name, r.Timeout, backends...)
 }
 
 // SingleTable sends every request to one action.

@@ -226,7 +226,7 @@ func bytesGo(l *Listener) string {
 	if a == nil {
 		return "nowhere"
 	}
-	if c := a.Pick(0); c != nil {
+	if c := a.PickCluster(0); c != nil {
 		return c.Name()
 	}
 	return "no cluster"

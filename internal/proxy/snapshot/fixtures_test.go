@@ -163,7 +163,7 @@ func follows(t *testing.T, table *route.Table, authority string) string {
 	if action == nil {
 		return "404"
 	}
-	c := action.Pick(0)
+	c := action.PickCluster(0)
 	if c == nil {
 		return "500"
 	}

@@ -83,7 +83,7 @@ func (c *compiledHost) compile(cfg *route.Config, live map[string]*upstream.Clus
 	}
 	if !same {
 		c.cfg, c.clusters = cfg, clusters
-		c.table = route.New(cfg, func(name string) *upstream.Cluster { return live[name] })
+		c.table = route.New(cfg, nil, func(name string) *upstream.Cluster { return live[name] })
 	}
 	return c.table
 }
