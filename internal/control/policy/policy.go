@@ -131,6 +131,7 @@ type servicePolicy struct {
 // Table is the policy of a whole World. It is immutable.
 type Table struct {
 	world    *model.World
+	root     string
 	services map[model.Name]*servicePolicy
 }
 
@@ -139,9 +140,9 @@ type Table struct {
 // last good values come from.
 func Build(prev *Table, w *model.World) *Table {
 	if prev == nil {
-		prev = &Table{world: &model.World{}}
+		prev = New(RootNamespace)
 	}
-	t := &Table{world: w, services: prev.services}
+	t := &Table{world: w, root: prev.root, services: prev.services}
 	changed := model.Diff(prev.world, w).Services
 	if len(changed) == 0 && t.services != nil {
 		return t
@@ -202,21 +203,35 @@ func (t *Table) Effective(client model.Client, service model.Name, port uint16, 
 	if err != nil {
 		return nil, err
 	}
-	unlimited := Value[uint32]{Value: Unlimited, Origin: Origin{Default: "Recloser: no limit"}}
-	return &Effective{
+	e := &Effective{
 		Client: client.Namespace, Namespace: service.Namespace, Service: service.Name, Port: sp.Number,
 		Protocol:       protocol(sp),
 		Balancer:       p.balancer,
 		ConnectTimeout: Value[time.Duration]{Value: time.Second, Origin: Origin{Default: "Linkerd"}},
 		FailFast:       p.failFast,
 		MaxWaiting:     p.maxWaiting,
-		Limits:         Limits{unlimited, unlimited, unlimited, unlimited},
-		TLS:            t.tls(client.Namespace, service, sp.Number),
+		Limits:         noLimits(),
 		Breaker:        p.breaker,
 		BreakerOff:     p.off,
 		Findings:       p.findings,
-	}, nil
+	}
+	t.destination(e, p, client, s, sp, subset)
+	return e, nil
 }
+
+func noLimits() Limits {
+	unlimited := Value[uint32]{Value: Unlimited, Origin: Origin{Default: "Recloser: no limit"}}
+	return Limits{unlimited, unlimited, unlimited, unlimited}
+}
+
+// New is the Table of an empty World, to be the first prev of Build where the
+// namespace of the rules for the whole mesh is not RootNamespace.
+func New(rootNamespace string) *Table {
+	return &Table{world: &model.World{}, root: rootNamespace}
+}
+
+// RootNamespace is where the rules for the whole mesh are.
+func (t *Table) RootNamespace() string { return t.root }
 
 // Findings are what is wrong with what services say.
 func (t *Table) Findings() []source.Problem {

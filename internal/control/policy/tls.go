@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -11,10 +10,6 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/origin"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
-
-// RootNamespace holds the DestinationRules that are for the whole mesh, as
-// Istio's default has it.
-const RootNamespace = "istio-system"
 
 // TLSMode is Istio's ClientTLSSettings.TLSmode.
 type TLSMode string
@@ -49,60 +44,14 @@ func (t *TLS) On() bool {
 	return t != nil && (t.Mode.Value == TLSSimple || t.Mode.Value == TLSMutual)
 }
 
-// Governing is the DestinationRule whose traffic policy holds for calls from a
-// namespace to a service. Istio looks in three namespaces, and the first with a
-// rule decides: the client's, the service's, and the root namespace; in the
-// latter two only among those that are exported to the client. Of several in
-// one namespace the first with a traffic policy counts. Rules that are for some
-// workloads only are not looked at.
-func Governing(w *model.World, client string, service model.Name) (source.Object, bool) {
-	all := w.RulesOf(service, source.DestinationRule)
-	for _, namespace := range []string{client, service.Namespace, RootNamespace} {
-		matched := false
-		for _, o := range all {
-			spec := o.Value.(*source.IstioDestinationRule).Spec
-			if name, ok := model.RuleHost(spec.GetHost(), o.Namespace); !ok || name != service {
-				continue // its host is a pattern
-			}
-			if o.Namespace != namespace || !exported(spec.GetExportTo(), namespace, client) || spec.GetWorkloadSelector() != nil {
-				continue
-			}
-			matched = true
-			if spec.GetTrafficPolicy() != nil {
-				return o, true
-			}
-		}
-		if matched {
-			break
-		}
-	}
-	return source.Object{}, false
-}
-
-func exported(to []string, from, client string) bool {
-	return from == client || len(to) == 0 || slices.Contains(to, "*") || slices.Contains(to, client)
-}
-
-// tls is what holds for one port, nil where no rule says anything.
-func (t *Table) tls(client string, service model.Name, port uint16) *TLS {
-	o, ok := Governing(t.world, client, service)
-	if !ok {
+// tlsOf is nil where no rule says anything. The block of the rule with the last
+// word counts as a whole, also where rules inherit: half of one and half of
+// another would not trust each other.
+func tlsOf(ls layers[*networkingv1.ClientTLSSettings], service model.Name) *TLS {
+	if len(ls) == 0 {
 		return nil
 	}
-	policy := o.Value.(*source.IstioDestinationRule).Spec.GetTrafficPolicy()
-	said, field := policy.GetTls(), "spec.trafficPolicy.tls"
-	for i, p := range policy.GetPortLevelSettings() {
-		if p.GetPort().GetNumber() == uint32(port) {
-			// All blocks of a port's policy take the place of the host's, also
-			// those that it leaves out.
-			said, field = p.GetTls(), fmt.Sprintf("spec.trafficPolicy.portLevelSettings[%d].tls", i)
-			break
-		}
-	}
-	if said == nil {
-		return nil
-	}
-	return readTLS(o, field, said, service)
+	return readTLS(ls[0].object, ls[0].field, ls[0].said, service)
 }
 
 func readTLS(o source.Object, field string, said *networkingv1.ClientTLSSettings, service model.Name) *TLS {

@@ -51,7 +51,7 @@ func TestGoverning(t *testing.T) {
 		"the client's before it":      {[]source.Object{rule("shop", "a"), rule("web", "b")}, "web=web-b shop=shop-a other=shop-a"},
 		"the root last":               {[]source.Object{rule(RootNamespace, "a"), rule("web", "b")}, "web=web-b shop=istio-system-a other=istio-system-a"},
 		"private to its namespace":    {[]source.Object{rule("shop", "a", exportTo("."))}, "web= shop=shop-a other="},
-		"exported to some":            {[]source.Object{rule("shop", "a", exportTo("web"))}, "web=shop-a shop=shop-a other="},
+		"exported to some only":       {[]source.Object{rule("shop", "a", exportTo("web"))}, "web=shop-a shop= other="},
 		"exported to all":             {[]source.Object{rule("shop", "a", exportTo("*"))}, "web=shop-a shop=shop-a other=shop-a"},
 		"a third's is nobody's":       {[]source.Object{rule("third", "a")}, "web= shop= other="},
 		"the first with a policy":     {[]source.Object{rule("shop", "b"), rule("shop", "c"), rule("shop", "a", bare)}, "web=shop-b shop=shop-b other=shop-b"},

@@ -1,0 +1,156 @@
+package policy
+
+import (
+	"fmt"
+	"math"
+
+	networkingv1 "istio.io/api/networking/v1"
+
+	"github.com/reclosermesh/recloser/internal/control/origin"
+)
+
+// defaultRingSize is Istio's.
+const defaultRingSize = 1024
+
+// Bounds of Envoy's: a ring has at most so many points, and a table of Maglev is
+// a prime number that is not larger than this one.
+const (
+	MaxRingSize  = 8 << 20
+	MaxTableSize = 5_000_011
+)
+
+// balancerOf is unset where no rule names a balancer that there is.
+func balancerOf(ls layers[*balancerSettings]) (Value[Balancer], *Hash) {
+	for i, l := range ls {
+		switch p := l.said.GetLbPolicy().(type) {
+		case *networkingv1.LoadBalancerSettings_Simple:
+			if b, ok := simple(p.Simple); ok {
+				return Value[Balancer]{Value: b, Origin: origin.Of(l.object, l.field+".simple")}, nil
+			}
+		case *networkingv1.LoadBalancerSettings_ConsistentHash:
+			if b, h := hashOf(ls[i : i+1]); h != nil {
+				return b, h
+			}
+		}
+	}
+	return Value[Balancer]{}, nil
+}
+
+// simple has no PASSTHROUGH: the address that a caller wanted to reach is not
+// known to a proxy that is asked for a service by its name.
+func simple(b networkingv1.LoadBalancerSettings_SimpleLB) (Balancer, bool) {
+	switch b {
+	case networkingv1.LoadBalancerSettings_LEAST_REQUEST,
+		networkingv1.LoadBalancerSettings_LEAST_CONN: //nolint:staticcheck // deprecated, and in use
+		return LeastRequest, true
+	case networkingv1.LoadBalancerSettings_ROUND_ROBIN:
+		return RoundRobin, true
+	case networkingv1.LoadBalancerSettings_RANDOM:
+		return Random, true
+	default:
+		return "", false
+	}
+}
+
+// hashOf is nil where nothing is said of what to hash.
+func hashOf(l layers[*balancerSettings]) (Value[Balancer], *Hash) {
+	hash := l[0].said.GetConsistentHash()
+	at := l[0].field + ".consistentHash"
+	of := func(name string) Origin { return origin.Of(l[0].object, at+"."+name) }
+	h := &Hash{}
+	named := func(by HashBy, field, name string) {
+		h.By = Value[HashBy]{Value: by, Origin: of(field)}
+		h.Name = Value[string]{Value: name, Origin: of(field)}
+	}
+	switch key := hash.GetHashKey().(type) {
+	case *networkingv1.LoadBalancerSettings_ConsistentHashLB_HttpHeaderName:
+		named(HashHeader, "httpHeaderName", key.HttpHeaderName)
+	case *networkingv1.LoadBalancerSettings_ConsistentHashLB_HttpQueryParameterName:
+		named(HashQuery, "httpQueryParameterName", key.HttpQueryParameterName)
+	case *networkingv1.LoadBalancerSettings_ConsistentHashLB_UseSourceIp:
+		if key.UseSourceIp {
+			h.By = Value[HashBy]{Value: HashSourceIP, Origin: of("useSourceIp")}
+		}
+	case *networkingv1.LoadBalancerSettings_ConsistentHashLB_HttpCookie:
+		named(HashCookie, "httpCookie.name", key.HttpCookie.GetName())
+		h.cookie(key.HttpCookie, of)
+	}
+	if !h.By.IsSet() || h.By.Value != HashSourceIP && h.Name.Value == "" {
+		return Value[Balancer]{}, nil
+	}
+	if m, ok := hash.GetHashAlgorithm().(*networkingv1.LoadBalancerSettings_ConsistentHashLB_Maglev); ok {
+		if n := m.Maglev.GetTableSize(); n > 0 && n <= MaxTableSize && IsPrime(n) {
+			h.TableSize = Value[uint64]{Value: n, Origin: of("maglev.tableSize")}
+		}
+		return Value[Balancer]{Value: Maglev, Origin: of("maglev")}, h
+	}
+	h.MinimumRingSize = ringSize(hash, of)
+	return Value[Balancer]{Value: RingHash, Origin: origin.Of(l[0].object, at)}, h
+}
+
+func (h *Hash) cookie(c *networkingv1.LoadBalancerSettings_ConsistentHashLB_HTTPCookie, of func(string) Origin) {
+	if c.GetPath() != "" {
+		h.CookiePath = Value[string]{Value: c.GetPath(), Origin: of("httpCookie.path")}
+	}
+	if d := c.GetTtl(); d != nil && d.AsDuration() >= 0 {
+		h.CookieTTL.Value, h.CookieTTL.Origin = d.AsDuration(), of("httpCookie.ttl")
+	}
+	for i, a := range c.GetAttributes() {
+		h.CookieAttributes.Origin = of(fmt.Sprintf("httpCookie.attributes[%d]", i))
+		h.CookieAttributes.Value = append(h.CookieAttributes.Value, CookieAttribute{Name: a.GetName(), Value: a.GetValue()})
+	}
+}
+
+// ringSize is in one of two places, the older of which Istio still reads.
+func ringSize(hash *networkingv1.LoadBalancerSettings_ConsistentHashLB, of func(string) Origin) Value[uint64] {
+	if n := hash.GetRingHash().GetMinimumRingSize(); n > 0 {
+		return Value[uint64]{Value: min(n, MaxRingSize), Origin: of("ringHash.minimumRingSize")}
+	}
+	if n := hash.GetMinimumRingSize(); n > 0 { //nolint:staticcheck // deprecated, and in use
+		return Value[uint64]{Value: min(n, MaxRingSize), Origin: of("minimumRingSize")}
+	}
+	return fallback(uint64(defaultRingSize), "Istio")
+}
+
+// IsPrime tells whether a size of a table is a prime number.
+func IsPrime(n uint64) bool {
+	if n < 2 || n > math.MaxUint32 {
+		return false
+	}
+	for d := uint64(2); d*d <= n; d++ {
+		if n%d == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// localityOf is nil where no rule says anything of places.
+func localityOf(ls layers[*balancerSettings]) *Locality {
+	for _, l := range ls {
+		s := l.said.GetLocalityLbSetting()
+		if s == nil {
+			continue
+		}
+		at := l.field + ".localityLbSetting"
+		out := &Locality{Enabled: fallback(true, "Istio")}
+		if v := s.GetEnabled(); v != nil {
+			out.Enabled = Value[bool]{Value: v.GetValue(), Origin: origin.Of(l.object, at+".enabled")}
+		}
+		for i, d := range s.GetDistribute() {
+			out.Distribute = append(out.Distribute, Distribute{
+				Origin: origin.Of(l.object, fmt.Sprintf("%s.distribute[%d]", at, i)), From: d.GetFrom(), To: d.GetTo(),
+			})
+		}
+		for i, f := range s.GetFailover() {
+			out.Failover = append(out.Failover, Failover{
+				Origin: origin.Of(l.object, fmt.Sprintf("%s.failover[%d]", at, i)), From: f.GetFrom(), To: f.GetTo(),
+			})
+		}
+		if p := s.GetFailoverPriority(); len(p) > 0 {
+			out.FailoverPriority = Value[[]string]{Value: p, Origin: origin.Of(l.object, at+".failoverPriority")}
+		}
+		return out
+	}
+	return nil
+}
