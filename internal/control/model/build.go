@@ -70,7 +70,9 @@ func (b *builder) change(k source.Key) {
 	old, existed := b.prev.objects[k]
 	if isRule(o) || isRule(old) {
 		b.changeRule(k)
-		return
+		if k.Kind != source.Namespace {
+			return
+		}
 	}
 	b.changeLabels(o, old, exists)
 	switch k.Kind {

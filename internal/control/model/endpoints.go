@@ -228,7 +228,7 @@ func podEndpoints(p *Port, pods []*Pod) {
 		}
 		p.Endpoints = append(p.Endpoints, Endpoint{
 			Address: hostPort(pod.Spec.Status.PodIP, pod.Public(target)),
-			Owner:   pod.Owner, Pod: pod.Name.Name, Namespace: pod.Namespace,
+			Owner:   pod.Owner, Pod: pod.Name.Name, Namespace: pod.Namespace, Labels: pod.Spec.Labels,
 		})
 	}
 }
@@ -260,7 +260,7 @@ func (n *Namespace) sliceEndpoint(address string, port uint16, ref *corev1.Objec
 		e.Pod = ref.Name
 		e.Owner = Owner{ref.Name, "Pod"}
 		if p := n.pods[ref.Name]; p != nil {
-			e.Owner = p.Owner
+			e.Owner, e.Labels = p.Owner, p.Spec.Labels
 		}
 	}
 	return e
@@ -282,7 +282,9 @@ func (n *Namespace) workloadEndpoints(p *Port, selector map[string]string) {
 			if _, err := netip.ParseAddrPort(a); err != nil {
 				a = hostPort(a, port)
 			}
-			p.Endpoints = append(p.Endpoints, Endpoint{Address: a, Owner: Owner{w.Name, "Workload"}, Namespace: n.Name})
+			p.Endpoints = append(p.Endpoints, Endpoint{
+				Address: a, Owner: Owner{w.Name, "Workload"}, Namespace: n.Name, Labels: w.InstanceLabels(),
+			})
 		}
 	}
 }

@@ -110,6 +110,9 @@ type Endpoint struct {
 	Owner
 	Pod       string
 	Namespace string
+	// Labels are those of the instance, nil where nothing is known of it. They
+	// are not to be changed.
+	Labels map[string]string
 }
 
 // Owner is the workload that an instance belongs to.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
@@ -75,6 +77,10 @@ type targets struct {
 // what should be done with calls.
 func targetsOf(o source.Object) (t targets, rule bool) {
 	switch v := o.Value.(type) {
+	case *corev1.Namespace:
+		// How its DestinationRules inherit, and the root's for all namespaces.
+		_, says := v.Annotations[InheritAnnotation]
+		return targets{all: says}, says
 	case *source.IstioDestinationRule:
 		return hostTargets(v.Spec.GetHost(), o.Namespace), true
 	case *source.GatewayHTTPRoute:
