@@ -154,6 +154,10 @@ func (w *walker) invalid(err error) {
 			p.Field, p.Value, p.Reason = fe.Field, fe.Value, fe.Allowed
 			p.Line = w.origin.LineOf(fe.Field)
 		}
+		if r, ok := errors.AsType[*refusal](e); ok {
+			p = r.Problem
+			p.Severity, p.Line = Error, w.origin.LineOf(p.Field)
+		}
 		w.problem(p)
 	}
 }
