@@ -58,12 +58,6 @@ var knownElsewhere = map[string]bool{
 	"timeout.linkerd.io/idle":                                     true,
 }
 
-// What values may be, as findings say it.
-const (
-	allowedDuration = "a whole number and ms, s, m, h or d, such as 500ms or 1m; or 0"
-	allowedCount    = "a whole number from 0 to 4294967295"
-)
-
 // Bounds from Linkerd: its policy controller's and its proxy's own checks.
 const (
 	maxJitter       = 100

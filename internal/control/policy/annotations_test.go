@@ -228,34 +228,3 @@ func TestReuse(t *testing.T) {
 		t.Error("the breaker was made again")
 	}
 }
-
-func TestText(t *testing.T) {
-	for want, d := range map[string]time.Duration{
-		"0s": 0, "1s": time.Second, "1m": time.Minute, "90s": 90 * time.Second, "250ms": 250 * time.Millisecond, "24h": 24 * time.Hour,
-	} {
-		if got := text(d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
-		if got, _, err := parseDuration(want); err != nil || got != d {
-			t.Errorf("%q reads as %v, %v", want, got, err)
-		}
-	}
-}
-
-func FuzzDuration(f *testing.F) {
-	for _, s := range []string{"0", "1s", "10ms", "1m30s", "-1s", "1.5h", "99999999999d", "µs", " 2h "} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		d, _, err := parseDuration(s)
-		if err != nil {
-			return
-		}
-		if d < 0 || d%time.Millisecond != 0 {
-			t.Fatalf("%q reads as %v", s, d)
-		}
-		if again, _, err := parseDuration(text(d)); err != nil || again != d {
-			t.Fatalf("%q is written as %q and reads as %v, %v", s, text(d), again, err)
-		}
-	})
-}

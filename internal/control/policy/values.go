@@ -1,13 +1,11 @@
 package policy
 
 import (
-	"errors"
-	"fmt"
-	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/annotation"
 )
 
 func duration(r *reader, name string, def time.Duration, whose string) Value[time.Duration] {
@@ -15,9 +13,9 @@ func duration(r *reader, name string, def time.Duration, whose string) Value[tim
 	if !ok {
 		return Value[time.Duration]{Value: def, Origin: Origin{Default: whose}}
 	}
-	d, mend, err := parseDuration(s)
+	d, mend, err := annotation.Duration(s)
 	if err != nil {
-		r.bad(name, "bad-duration", err.Error(), allowedDuration, mend)
+		r.bad(name, "bad-duration", err.Error(), annotation.AllowedDuration, mend)
 		return Value[time.Duration]{Value: def, Origin: Origin{Default: whose}}
 	}
 	return Value[time.Duration]{Value: d, Origin: r.origin(name)}
@@ -28,12 +26,12 @@ func count(r *reader, name string, def uint32, whose string) Value[uint32] {
 	if !ok {
 		return Value[uint32]{Value: def, Origin: Origin{Default: whose}}
 	}
-	n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 32)
+	n, err := annotation.Count(s)
 	if err != nil {
-		r.bad(name, "bad-number", "this is not such a number", allowedCount, "")
+		r.bad(name, "bad-number", err.Error(), annotation.AllowedCount, "")
 		return Value[uint32]{Value: def, Origin: Origin{Default: whose}}
 	}
-	return Value[uint32]{Value: uint32(n), Origin: r.origin(name)}
+	return Value[uint32]{Value: n, Origin: r.origin(name)}
 }
 
 func number(r *reader, name string, def float64, whose string, lo, hi float64, allowed string) Value[float64] {
@@ -58,59 +56,5 @@ func parseDecimal(s string) (float64, error) {
 	return strconv.ParseFloat(s, 64)
 }
 
-var units = []struct {
-	name string
-	unit time.Duration
-}{
-	{"ms", time.Millisecond},
-	{"s", time.Second},
-	{"m", time.Minute},
-	{"h", time.Hour},
-	{"d", 24 * time.Hour},
-}
-
-// parseDuration reads Linkerd's durations: an integer with a unit, or a bare 0.
-// Fractions and sums ("1m30s") are not durations there.
-func parseDuration(s string) (d time.Duration, mend string, err error) {
-	s = strings.TrimSpace(s)
-	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
-	n, perr := strconv.ParseUint(s[:digits], 10, 63)
-	unit := s[digits:]
-	switch {
-	case strings.HasPrefix(s, "-"):
-		return 0, "", errors.New("a duration cannot be negative")
-	case digits == 0:
-		return 0, "", errors.New("this is not a duration")
-	case perr != nil:
-		return 0, "", errors.New("this is longer than 292 years")
-	case strings.HasPrefix(unit, "."):
-		return 0, "write it in a smaller unit, such as ms", errors.New("a duration cannot have a fraction")
-	case unit == "" && n == 0:
-		return 0, "", nil
-	case unit == "":
-		return 0, fmt.Sprintf("did you mean %ds or %dms?", n, n), errors.New("a unit is missing")
-	}
-	for _, u := range units {
-		if u.name != unit {
-			continue
-		}
-		if n > uint64(math.MaxInt64)/uint64(u.unit) {
-			return 0, "", errors.New("this is longer than 292 years")
-		}
-		return time.Duration(n) * u.unit, "", nil
-	}
-	if whole, err := time.ParseDuration(s); err == nil {
-		return 0, "write it as one number, such as " + text(whole), errors.New("this is not one number and one unit")
-	}
-	return 0, "", fmt.Errorf("there is no unit %q", unit)
-}
-
 // text writes a duration as these annotations want it.
-func text(d time.Duration) string {
-	for _, u := range slices.Backward(units) {
-		if d%u.unit == 0 && (d != 0 && u.name != "d" || d == 0 && u.name == "s") {
-			return strconv.FormatInt(int64(d/u.unit), 10) + u.name
-		}
-	}
-	return d.String()
-}
+func text(d time.Duration) string { return annotation.Text(d) }
