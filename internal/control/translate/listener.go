@@ -24,11 +24,7 @@ func listeners(v View, k Key) Result {
 	r := Result{Deps: []Dep{{Kind: OnPod, Name: k.Node.Pod}}}
 	out := []Resource{outboundListener(k.Node)}
 	if p := v.World.Pod(k.Node.Pod.Namespace, k.Node.Pod.Name); p != nil {
-		ports := p.ContainerPorts()
-		if len(ports) == 0 {
-			ports = v.World.TargetPorts(p)
-		}
-		out = append(out, inboundListeners(v, p, ports)...)
+		out = append(out, inboundListeners(v, p, portsOf(v, p))...)
 	}
 	for _, p := range parsePublish(k.Node.Publish) {
 		res, deps := p.listener(v, k.Node.Client)
@@ -53,22 +49,41 @@ func outboundListener(n Node) Resource {
 	}
 	l := newListener(OutboundListener, address, corev3.TrafficDirection_OUTBOUND)
 	l.inspect()
-	l.http(onDemandRoutes(OutboundListener, OutboundListener))
+	m := onDemandRoutes(OutboundListener, OutboundListener)
+	if n.Shape == Envoy {
+		// Ours reads "svc.ns." as it reads "svc.ns" without being told.
+		m.StripTrailingHostDot = true
+	}
+	l.http(m)
 	return l.resource()
 }
 
-// inboundListeners stand before the program of an instance. Where no sidecar
+// portsOf are the container ports of an instance: those that it declares, or
+// else those that services lead to.
+func portsOf(v View, p *model.Pod) []uint16 {
+	if ports := p.ContainerPorts(); len(ports) > 0 {
+		return ports
+	}
+	return v.World.TargetPorts(p)
+}
+
+// inboundPorts are those of the ports that a sidecar listens on. Where none
 // stands between (no address of the program is known) there is none.
+func inboundPorts(p *model.Pod, ports []uint16) []uint16 {
+	var out []uint16
+	for _, port := range ports {
+		if p.Spec.Status.PodIP != "" && p.AppAddress(port) != "" {
+			out = append(out, port)
+		}
+	}
+	return out
+}
+
+// inboundListeners stand before the program of an instance.
 func inboundListeners(v View, p *model.Pod, ports []uint16) []Resource {
 	ip := p.Spec.Status.PodIP
-	if ip == "" {
-		return nil
-	}
 	var out []Resource
-	for _, port := range ports {
-		if p.AppAddress(port) == "" {
-			continue
-		}
+	for _, port := range inboundPorts(p, ports) {
 		public := p.Public(port)
 		name, cluster := InboundListener(public), InboundCluster(public)
 		l := newListener(name, net.JoinHostPort(ip, strconv.Itoa(int(public))), corev3.TrafficDirection_INBOUND)

@@ -16,8 +16,10 @@ const (
 	// publishedPrefix begins the names of what opens one service, and of its
 	// route configuration: "publish|svc.ns:PORT".
 	publishedPrefix = "publish|"
-	// AllListeners stands for the listeners of a node.
-	AllListeners = "*"
+	// All stands for all listeners or clusters of a node.
+	All = "*"
+	// AllListeners is All of that type.
+	AllListeners = All
 )
 
 // ClusterName of a service's port.

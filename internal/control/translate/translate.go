@@ -44,6 +44,8 @@ type Node struct {
 	Outbound string
 	// Publish lists services to open to the host: "IP:PORT=svc.ns:PORT,…".
 	Publish string
+	// Shape is what kind of xDS client it is.
+	Shape Shape
 }
 
 // Key names a resource, or for listeners the set of them, together with all
@@ -51,27 +53,51 @@ type Node struct {
 // on are zero, so that one result serves many nodes.
 type Key struct {
 	Type string
-	// Name of the resource; "*" for all listeners of a node.
+	// Name of the resource; "*" for all listeners or clusters of a node.
 	Name string
 	// Client is who calls, for what depends on it.
 	Client model.Client
 	// Node for what belongs to one proxy.
 	Node Node
+	// Shape for what depends on it.
+	Shape Shape
 }
 
 // KeyFor is the key of a resource for a node.
 func KeyFor(typeURL, name string, n Node) Key {
 	k := Key{Type: typeURL, Name: name}
+	proxyless := n.Shape.Proxyless()
 	switch typeURL {
 	case ListenerType:
-		k.Node = n
+		if proxyless {
+			k.Client, k.Shape = n.Client, GRPC
+		} else {
+			k.Node, k.Shape = n, n.Shape
+		}
+	case RouteType:
+		if n.Shape != Recloser {
+			k.Client, k.Shape = n.Client, n.Shape
+		}
+		if proxyless {
+			k.Shape = GRPC
+		}
 	case HostType:
 		k.Client = n.Client
 	case ClusterType:
-		if _, inbound := parseInbound(name); inbound {
+		switch _, inbound := parseInbound(name); {
+		case inbound:
 			k.Node = Node{Pod: n.Pod}
-		} else {
+		case name == All:
+			k.Client, k.Node, k.Shape = n.Client, Node{Pod: n.Pod}, n.Shape
+		default:
 			k.Client = n.Client
+			if proxyless {
+				k.Shape = n.Shape
+			}
+		}
+	case EndpointType:
+		if proxyless {
+			k.Shape = GRPC
 		}
 	}
 	return k
@@ -83,6 +109,8 @@ type Dep struct {
 	Name model.Name
 	// IP for OnIP.
 	IP string
+	// Client for OnClient.
+	Client model.Client
 }
 
 // DepKind is the kind of a Dep.
@@ -99,6 +127,10 @@ const (
 	// OnPod: one instance, and the services that lead to it without their
 	// endpoints.
 	OnPod
+	// OnClient: the labels of a client, which rules may ask for.
+	OnClient
+	// OnMesh: any service or its policy, without endpoints.
+	OnMesh
 )
 
 // Resource is one xDS resource.
@@ -111,19 +143,41 @@ type Resource struct {
 // of a node.
 type Result struct {
 	Resources []Resource
-	Deps      []Dep
+	// Names are what a key of all clusters stands for, each of which is a
+	// resource with a key of its own.
+	Names []string
+	Deps  []Dep
 }
 
 // Generate makes the resources of a key.
 func Generate(v View, k Key) Result {
+	r := generate(v, k)
+	for _, c := range []model.Client{k.Client, k.Node.Client} {
+		if c != (model.Client{}) {
+			r.Deps = append(r.Deps, Dep{Kind: OnClient, Client: c})
+		}
+	}
+	return r
+}
+
+func generate(v View, k Key) Result {
+	if k.Shape.Proxyless() {
+		return proxyless(v, k)
+	}
 	switch k.Type {
 	case ListenerType:
 		return listeners(v, k)
 	case RouteType:
+		if k.Shape == Envoy {
+			return allRoutes(v, k)
+		}
 		return routeConfiguration(k)
 	case HostType:
 		return virtualHost(v, k)
 	case ClusterType:
+		if k.Name == All {
+			return allClusters(v, k)
+		}
 		return cluster(v, k)
 	case EndpointType:
 		return endpoints(v, k)
@@ -140,6 +194,10 @@ func Deps(old, new View) []Dep {
 		if !seen[d] {
 			seen[d] = true
 			out = append(out, d)
+		}
+		if mesh := (Dep{Kind: OnMesh}); d.Kind == OnService && !seen[mesh] {
+			seen[mesh] = true
+			out = append(out, mesh)
 		}
 	}
 	changes := model.Diff(old.World, new.World)
@@ -170,6 +228,9 @@ func Deps(old, new View) []Dep {
 	}
 	for _, n := range changes.Pods {
 		add(Dep{Kind: OnPod, Name: n})
+	}
+	for _, c := range changes.Clients {
+		add(Dep{Kind: OnClient, Client: c})
 	}
 	return out
 }

@@ -1,5 +1,7 @@
-// Package xds serves resources to proxies over the delta variant of Envoy's
-// aggregated discovery service.
+// Package xds serves resources to proxies over Envoy's aggregated discovery
+// service, in both variants: delta for our own proxies and Envoys, state of the
+// world for proxyless gRPC and Envoys. Who knows only one gets that one; what
+// is sent is the same (delta.go, sotw.go).
 //
 // A resource is made when the first proxy subscribes to it, kept while any
 // does, and made again only when something that it was made from has changed
@@ -29,6 +31,7 @@ const (
 	DefaultDebounce         = 50 * time.Millisecond
 	DefaultMaxDebounce      = 500 * time.Millisecond
 	DefaultMaxSubscriptions = 100_000
+	DefaultMaxStreams       = 20_000
 )
 
 // Config of a Server.
@@ -43,6 +46,9 @@ type Config struct {
 	// MaxSubscriptions of one proxy, all types together; what it asks for
 	// beyond is answered as not existing. Default 100,000.
 	MaxSubscriptions int
+	// MaxStreams at a time; who comes beyond is refused with RESOURCE_EXHAUSTED
+	// and comes again later. Default 20,000.
+	MaxStreams int
 }
 
 // Server is the discovery service. Make it with New, register it with a gRPC
@@ -83,6 +89,9 @@ func New(cfg Config) *Server {
 	}
 	if cfg.MaxSubscriptions == 0 {
 		cfg.MaxSubscriptions = DefaultMaxSubscriptions
+	}
+	if cfg.MaxStreams == 0 {
+		cfg.MaxStreams = DefaultMaxStreams
 	}
 	return &Server{
 		cfg:     cfg,
@@ -169,7 +178,9 @@ func (s *Server) push() {
 		}
 	}
 	for t := range again {
-		s.regenerate(t)
+		if s.topics[t.key] == t { // else its last subscriber went by another topic's change
+			s.regenerate(t)
+		}
 	}
 }
 
@@ -200,4 +211,6 @@ type Node struct {
 	Since time.Time
 	// Subscriptions are how many names it watches.
 	Subscriptions int
+	// Shape is what kind of client it is: "recloser", "envoy" or "grpc".
+	Shape string
 }

@@ -1,8 +1,6 @@
 package xds
 
 import (
-	"errors"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,7 +8,6 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -33,6 +30,8 @@ const (
 	// maxResponseBytes of resources go into one response, unless a single one
 	// is larger: gRPC receivers refuse messages above 4 MiB by default.
 	maxResponseBytes = 1 << 20
+	// maxNameBytes of a subscribed name; a longer one does not exist.
+	maxNameBytes = 4 << 10
 	// absent is the version of what does not exist.
 	absent = "-"
 )
@@ -49,11 +48,15 @@ type stream struct {
 	subscriptions int
 	nonce         uint64
 	refused       bool // told once
+	warming       warming
 }
 
 // typeState is what a proxy watches and has of one type.
 type typeState struct {
 	topics map[string]*topic // by subscribed name
+	// implied are those of topics that are subscribed because "*" stands for
+	// them, and not by name.
+	implied map[string]struct{}
 	// sent is what the proxy has, by resource name.
 	sent map[string]string
 	// dirty are subscribed names to look at; gone are resources to be taken
@@ -66,6 +69,8 @@ type typeState struct {
 	// outstanding are responses without an ACK, by nonce: name to version.
 	outstanding map[string]map[string]string
 	nacks       map[string]nack // by resource name
+
+	world // for the state-of-the-world variant
 }
 
 // nack is a resource that the proxy did not take.
@@ -78,79 +83,89 @@ func (st *stream) wake() {
 	}
 }
 
-func (st *stream) mark(typeURL, name string) {
-	if ts := st.types[typeURL]; ts != nil {
-		ts.dirty[name] = struct{}{}
-		st.wake()
+// of is the state of a type, which is made if there is none.
+func (st *stream) of(typeURL string) (ts *typeState, first bool) {
+	if ts = st.types[typeURL]; ts != nil {
+		return ts, false
 	}
+	ts = &typeState{
+		topics: map[string]*topic{}, implied: map[string]struct{}{}, sent: map[string]string{},
+		dirty: map[string]struct{}{}, gone: map[string]struct{}{}, excess: map[string]struct{}{},
+		outstanding: map[string]map[string]string{}, nacks: map[string]nack{},
+	}
+	st.types[typeURL] = ts
+	return ts, true
 }
 
-// DeltaAggregatedResources serves one proxy until it goes.
-func (s *Server) DeltaAggregatedResources(conn discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) error {
-	first, err := conn.Recv()
-	if err != nil {
-		return ended(err)
+// mark notes that a topic of a stream is different.
+func (s *Server) mark(st *stream, t *topic) {
+	ts := st.types[t.key.Type]
+	if ts == nil {
+		return
 	}
-	st, err := s.open(first)
-	if err != nil {
-		return err
+	ts.dirty[t.key.Name] = struct{}{}
+	if isSet(t.key) {
+		s.imply(st, ts, t)
 	}
-	defer s.close(st)
-	s.handle(st, first)
-	received := make(chan error, 1)
-	// Recv ends when this function returns, since gRPC ends the stream then;
-	// the goroutine is waited for by the gRPC server's own stop.
-	go func() {
-		for {
-			req, err := conn.Recv()
-			if err != nil {
-				received <- err
-				return
-			}
-			s.handle(st, req)
-		}
-	}()
-	for {
-		select {
-		case err := <-received:
-			return ended(err)
-		case <-conn.Context().Done():
-			return nil
-		case <-st.awake:
-		}
-		for resp := s.respond(st); resp != nil; resp = s.respond(st) {
-			if err := conn.Send(resp); err != nil {
-				return err
-			}
-		}
-	}
+	st.wake()
 }
 
-// ended makes the usual ends of a stream no errors.
-func ended(err error) error {
-	if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
-		return nil
+// isSet tells whether a topic stands for others.
+func isSet(k translate.Key) bool {
+	return k.Name == translate.All && k.Type == translate.ClusterType
+}
+
+// imply subscribes a stream to what "*" stands for now, and to nothing that it
+// stood for before.
+func (s *Server) imply(st *stream, ts *typeState, set *topic) {
+	for name := range ts.implied {
+		if _, still := slices.BinarySearch(set.names, name); still {
+			continue
+		}
+		delete(ts.implied, name)
+		t := ts.topics[name]
+		delete(ts.topics, name)
+		delete(ts.dirty, name)
+		if version, has := ts.sent[name]; has && version != absent {
+			ts.gone[name] = struct{}{}
+		}
+		s.unsubscribe(st, t)
 	}
-	return err
+	for _, name := range set.names {
+		if ts.topics[name] == nil {
+			ts.implied[name] = struct{}{}
+			ts.topics[name] = s.subscribe(st, translate.KeyFor(set.key.Type, name, st.self))
+			ts.dirty[name] = struct{}{}
+		}
+	}
 }
 
 // open takes the node of a first request.
-func (s *Server) open(req *discoveryv3.DeltaDiscoveryRequest) (*stream, error) {
-	n, err := readNode(req.GetNode())
+func (s *Server) open(node *corev3.Node) (*stream, error) {
+	n, err := readNode(node)
 	if err != nil {
 		return nil, err
 	}
+	shape := translate.ShapeOf(node.GetUserAgentName(), node.GetUserAgentVersion())
+	n.Shape = shape.String()
 	st := &stream{
 		awake: make(chan struct{}, 1),
 		log:   s.cfg.Logger.With("node", n.ID),
 		node:  n,
-		self:  translate.Node{Pod: n.Name, Client: model.Client{Namespace: n.Name.Namespace, Workload: n.Metadata["WORKLOAD"], Kind: n.Metadata["WORKLOAD_KIND"]}, Outbound: n.Metadata["OUTBOUND"], Publish: n.Metadata["PUBLISH"]},
+		self: translate.Node{
+			Pod:      n.Name,
+			Client:   model.Client{Namespace: n.Name.Namespace, Workload: n.Metadata["WORKLOAD"], Kind: n.Metadata["WORKLOAD_KIND"]},
+			Outbound: n.Metadata["OUTBOUND"], Publish: n.Metadata["PUBLISH"], Shape: shape,
+		},
 		types: map[string]*typeState{},
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.streams) >= s.cfg.MaxStreams {
+		return nil, status.Errorf(codes.ResourceExhausted, "the control plane serves %d streams, which is its limit; come again", s.cfg.MaxStreams)
+	}
 	s.streams[st] = struct{}{}
-	s.mu.Unlock()
-	st.log.Info("proxy connected", "cluster", n.Cluster)
+	st.log.Info("proxy connected", "cluster", n.Cluster, "client", n.Shape)
 	return st, nil
 }
 
@@ -190,98 +205,108 @@ func readNode(n *corev3.Node) (Node, error) {
 	return out, nil
 }
 
-// handle takes one request: an ACK or NACK, a change of subscriptions, or both.
-func (s *Server) handle(st *stream, req *discoveryv3.DeltaDiscoveryRequest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	typeURL := req.GetTypeUrl()
-	ts := st.types[typeURL]
-	names := req.GetResourceNamesSubscribe()
-	if ts == nil {
-		ts = &typeState{
-			topics: map[string]*topic{}, sent: map[string]string{},
-			dirty: map[string]struct{}{}, gone: map[string]struct{}{}, excess: map[string]struct{}{},
-			outstanding: map[string]map[string]string{}, nacks: map[string]nack{},
-		}
-		st.types[typeURL] = ts
-		maps.Copy(ts.sent, req.GetInitialResourceVersions())
-		if len(names) == 0 && (typeURL == translate.ListenerType || typeURL == translate.ClusterType) {
-			names = []string{translate.AllListeners} // the old way to say "all"
-		}
-	}
-	st.acknowledge(ts, req)
-	for _, name := range names {
-		s.watch(st, ts, typeURL, name, req.GetInitialResourceVersions())
-	}
-	for _, name := range req.GetResourceNamesUnsubscribe() {
-		s.unwatch(st, ts, name)
-	}
-	st.wake()
-}
-
 // acknowledge takes an ACK or NACK. One of a response that is not outstanding
 // is stale and is not looked at.
-func (st *stream) acknowledge(ts *typeState, req *discoveryv3.DeltaDiscoveryRequest) {
-	versions, ok := ts.outstanding[req.GetResponseNonce()]
+func (st *stream) acknowledge(typeURL string, ts *typeState, nonce string, refused *string) {
+	versions, ok := ts.outstanding[nonce]
 	if !ok {
 		return
 	}
-	delete(ts.outstanding, req.GetResponseNonce())
-	e := req.GetErrorDetail()
+	delete(ts.outstanding, nonce)
 	for name, version := range versions {
-		if e != nil {
-			ts.nacks[name] = nack{version, e.GetMessage()}
+		if refused != nil {
+			ts.nacks[name] = nack{version, *refused}
 		} else {
 			delete(ts.nacks, name)
 		}
 	}
-	if e != nil {
-		st.log.Warn("proxy refused resources", "type", req.GetTypeUrl(),
-			"resources", slices.Sorted(maps.Keys(versions)), "reason", e.GetMessage())
+	st.warming.acknowledged(typeURL, versions, refused != nil)
+	if refused != nil {
+		st.log.Warn("proxy refused resources", "type", typeURL,
+			"resources", slices.Sorted(maps.Keys(versions)), "reason", *refused)
 	}
 }
 
-func (s *Server) watch(st *stream, ts *typeState, typeURL, name string, initial map[string]string) {
-	if name == translate.AllListeners && typeURL != translate.ListenerType {
+// watch subscribes a stream to a name. again: it does not have it any more, and
+// is to be sent it whatever it has been sent.
+func (s *Server) watch(st *stream, ts *typeState, typeURL, name string, again bool) {
+	if name == translate.All && typeURL != translate.ListenerType && (typeURL != translate.ClusterType || st.self.Shape != translate.Envoy) {
 		// Everything else is named. The answer is empty, so that a client that
 		// waits for one goes on.
 		ts.answer = true
 		return
 	}
-	if ts.topics[name] == nil {
-		if st.subscriptions >= s.cfg.MaxSubscriptions {
-			ts.excess[name] = struct{}{}
-			if !st.refused {
-				st.refused = true
-				st.log.Warn("proxy subscribes to too much", "limit", s.cfg.MaxSubscriptions, "type", typeURL)
-			}
+	if _, implied := ts.implied[name]; implied {
+		delete(ts.implied, name)
+		st.subscriptions++
+	} else if ts.topics[name] == nil {
+		if st.subscriptions >= s.cfg.MaxSubscriptions || len(name) > maxNameBytes {
+			s.refuse(st, ts, typeURL, name)
 			return
 		}
 		st.subscriptions++
-		ts.topics[name] = s.subscribe(st, translate.KeyFor(typeURL, name, st.self))
+		t := s.subscribe(st, translate.KeyFor(typeURL, name, st.self))
+		ts.topics[name] = t
+		if isSet(t.key) {
+			ts.answer = true
+			s.imply(st, ts, t)
+		}
 	}
-	// A name that is subscribed again is sent again: the client asks because
-	// it does not have it any more.
-	if _, has := initial[name]; !has && name != translate.AllListeners {
+	if again && name != translate.All {
 		delete(ts.sent, name)
 	}
 	ts.dirty[name] = struct{}{}
 }
 
+// refuse takes a name as one that does not exist.
+func (s *Server) refuse(st *stream, ts *typeState, typeURL, name string) {
+	ts.excess[name] = struct{}{}
+	if !st.refused {
+		st.refused = true
+		st.log.Warn("proxy subscribes to too much", "limit", s.cfg.MaxSubscriptions, "longest_name", maxNameBytes, "type", typeURL)
+	}
+}
+
 func (s *Server) unwatch(st *stream, ts *typeState, name string) {
 	t := ts.topics[name]
-	if t == nil {
+	if _, implied := ts.implied[name]; t == nil || implied {
 		return
+	}
+	st.subscriptions--
+	for _, all := range ts.topics {
+		if _, still := slices.BinarySearch(all.names, name); isSet(all.key) && still {
+			ts.implied[name] = struct{}{} // "*" stands for it all the same
+			return
+		}
 	}
 	for res := range t.resources {
 		delete(ts.sent, res)
 		delete(ts.nacks, res)
+		delete(ts.full, res)
 	}
+	if isSet(t.key) {
+		s.imply(st, ts, &topic{key: t.key})
+	}
+	ts.forget(name)
+	s.unsubscribe(st, t)
+}
+
+// forget a name that is not watched any more.
+func (ts *typeState) forget(name string) {
 	delete(ts.topics, name)
 	delete(ts.sent, name)
 	delete(ts.dirty, name)
 	delete(ts.gone, name)
 	delete(ts.nacks, name)
-	st.subscriptions--
-	s.unsubscribe(st, t)
+	delete(ts.full, name)
+}
+
+// busy tells whether there is something new to be told, of any type.
+func (st *stream) busy() bool {
+	for _, typeURL := range order {
+		if ts := st.types[typeURL]; ts != nil && len(ts.dirty) > 0 {
+			return true
+		}
+	}
+	return false
 }

@@ -1,9 +1,12 @@
 package xds
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -11,11 +14,14 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/translate"
 )
 
-// topic is what one subscription name stands for: one resource or none, or
-// with "*" the listeners of a node. Guarded by Server.mu.
+// topic is what one subscription name stands for: one resource or none; with
+// "*" the listeners of a node, or the names of its clusters, which are topics of
+// their own. Guarded by Server.mu.
 type topic struct {
 	key         translate.Key
 	resources   map[string]*discoveryv3.Resource
+	names       []string // sorted
+	endpoints   string   // of a cluster: the name of its assignment, "" for none
 	deps        []translate.Dep
 	subscribers map[*stream]struct{}
 }
@@ -50,11 +56,14 @@ func (s *Server) regenerate(t *topic) {
 	}
 	r := translate.Generate(*s.view, t.key)
 	s.setDeps(t, r.Deps)
+	slices.Sort(r.Names)
 	next := make(map[string]*discoveryv3.Resource, len(r.Resources))
-	changed := len(r.Resources) != len(t.resources)
+	changed := len(r.Resources) != len(t.resources) || !slices.Equal(t.names, r.Names)
+	t.names = r.Names
 	for _, res := range r.Resources {
 		packed := pack(res)
 		s.stats.Generated++
+		t.endpoints = endpointsOf(res.Message)
 		if have := t.resources[res.Name]; have != nil && have.Version == packed.Version {
 			packed = have
 		} else {
@@ -67,8 +76,17 @@ func (s *Server) regenerate(t *topic) {
 		return
 	}
 	for st := range t.subscribers {
-		st.mark(t.key.Type, t.key.Name)
+		s.mark(st, t)
 	}
+}
+
+// endpointsOf is the name under which a cluster's endpoints are asked for.
+func endpointsOf(m proto.Message) string {
+	c, ok := m.(*clusterv3.Cluster)
+	if !ok || c.GetType() != clusterv3.Cluster_EDS {
+		return ""
+	}
+	return cmp.Or(c.GetEdsClusterConfig().GetServiceName(), c.GetName())
 }
 
 func (s *Server) setDeps(t *topic, deps []translate.Dep) {

@@ -5,36 +5,66 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
-	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/translate"
 )
 
-// respond is the next response for a proxy, nil when it has everything.
-func (s *Server) respond(st *stream) *discoveryv3.DeltaDiscoveryResponse {
+// handleDelta takes one request: an ACK or NACK, a change of subscriptions, or
+// both.
+func (s *Server) handleDelta(st *stream, req *discoveryv3.DeltaDiscoveryRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	typeURL := req.GetTypeUrl()
+	ts, first := st.of(typeURL)
+	names := req.GetResourceNamesSubscribe()
+	if first {
+		maps.Copy(ts.sent, req.GetInitialResourceVersions())
+		if len(names) == 0 && wildcards(typeURL) {
+			names = []string{translate.All} // the old way to say "all"
+		}
+	}
+	st.acknowledge(typeURL, ts, req.GetResponseNonce(), refusal(req.GetErrorDetail()))
+	for _, name := range names {
+		// A name that is subscribed again is sent again: the client asks because
+		// it does not have it any more.
+		_, has := req.GetInitialResourceVersions()[name]
+		s.watch(st, ts, typeURL, name, !has)
+	}
+	for _, name := range req.GetResourceNamesUnsubscribe() {
+		s.unwatch(st, ts, name)
+	}
+	st.wake()
+}
+
+// respondDelta is the next response for a proxy, false when it has everything.
+func (s *Server) respondDelta(st *stream) (*discoveryv3.DeltaDiscoveryResponse, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.view == nil {
-		return nil
+		return nil, false
 	}
 	for _, typeURL := range order {
-		if ts := st.types[typeURL]; ts != nil && len(ts.outstanding) < maxOutstanding {
-			if r := s.additions(st, ts, typeURL); r != nil {
-				return r
-			}
+		ts := st.types[typeURL]
+		if ts == nil || len(ts.outstanding) >= maxOutstanding || st.warming.holds(typeURL) {
+			continue
 		}
+		if r := s.additions(st, ts, typeURL); r != nil {
+			return r, true
+		}
+	}
+	if st.busy() {
+		return nil, false // what goes away may be in use until the rest is told
 	}
 	for _, typeURL := range slices.Backward(order) {
 		if ts := st.types[typeURL]; ts != nil && len(ts.outstanding) < maxOutstanding {
 			if r := s.removals(st, ts, typeURL); r != nil {
-				return r
+				return r, true
 			}
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // additions are new and changed resources, and the answers to subscriptions of
@@ -48,6 +78,9 @@ func (s *Server) additions(st *stream, ts *typeState, typeURL string) *discovery
 		}
 		delete(ts.dirty, name)
 		t := ts.topics[name]
+		if isSet(t.key) {
+			continue
+		}
 		for _, res := range t.resources {
 			delete(ts.gone, res.Name)
 			if ts.sent[res.Name] == res.Version {
@@ -56,6 +89,7 @@ func (s *Server) additions(st *stream, ts *typeState, typeURL string) *discovery
 			ts.sent[res.Name] = res.Version
 			r.Resources = append(r.Resources, res)
 			size += len(res.Resource.Value)
+			st.told(t)
 		}
 		ts.missing(name, t, r)
 	}
@@ -72,7 +106,7 @@ func (s *Server) additions(st *stream, ts *typeState, typeURL string) *discovery
 
 // missing looks for what the proxy has of a topic and the topic has not.
 func (ts *typeState) missing(name string, t *topic, r *discoveryv3.DeltaDiscoveryResponse) {
-	if name == translate.AllListeners {
+	if name == translate.All {
 		for have, version := range ts.sent {
 			if t.resources[have] == nil && ts.topics[have] == nil && version != absent {
 				ts.gone[have] = struct{}{}
@@ -83,7 +117,9 @@ func (ts *typeState) missing(name string, t *topic, r *discoveryv3.DeltaDiscover
 	if t.resources[name] != nil {
 		return
 	}
+	_, implied := ts.implied[name]
 	switch version, told := ts.sent[name]; {
+	case !told && implied: // nobody asked for it by name
 	case !told:
 		ts.sent[name] = absent
 		r.RemovedResources = append(r.RemovedResources, name)
@@ -100,6 +136,7 @@ func (s *Server) removals(st *stream, ts *typeState, typeURL string) *discoveryv
 	for name := range ts.gone {
 		r.RemovedResources = append(r.RemovedResources, name)
 		delete(ts.nacks, name)
+		st.warming.over(name)
 		if ts.topics[name] != nil {
 			ts.sent[name] = absent
 		} else {
@@ -125,51 +162,4 @@ func (s *Server) finish(st *stream, ts *typeState, r *discoveryv3.DeltaDiscovery
 	s.stats.Resources += uint64(len(r.Resources))
 	s.stats.Removed += uint64(len(r.RemovedResources))
 	return r
-}
-
-// Nodes are the connected proxies, by id.
-func (s *Server) Nodes() []Node {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := make([]Node, 0, len(s.streams))
-	for st := range s.streams {
-		n := st.node
-		n.Metadata = maps.Clone(n.Metadata)
-		n.Subscriptions = st.subscriptions
-		out = append(out, n)
-	}
-	slices.SortFunc(out, func(a, b Node) int { return strings.Compare(a.ID, b.ID) })
-	return out
-}
-
-// Findings are the resources that proxies have refused and still have not
-// taken in a newer version.
-func (s *Server) Findings() []lint.Finding {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []lint.Finding
-	for st := range s.streams {
-		for typeURL, ts := range st.types {
-			for name, n := range ts.nacks {
-				out = append(out, lint.Finding{
-					Code: "refused-by-proxy", Severity: lint.Error, Object: "proxy/" + st.node.ID,
-					Field: typeURL[strings.LastIndexByte(typeURL, '.')+1:], Value: name,
-					Reason: "the proxy refused this and keeps what it had: " + n.message,
-					Mend:   mendOf(n.message),
-				})
-			}
-		}
-	}
-	return out
-}
-
-// mendOf says what to do about a refusal. A file that a proxy cannot read is
-// the user's: the control plane passes names of files on as they are.
-func mendOf(message string) string {
-	for _, e := range []error{syscall.ENOENT, syscall.EACCES, syscall.EISDIR, syscall.ENOTDIR} {
-		if strings.Contains(message, e.Error()) {
-			return "files are read where the proxy runs: put it there, or mend the object that names it; until then calls go on as before, without TLS where they were without"
-		}
-	}
-	return "this is a fault of Recloser or a proxy of another version; please report it"
 }
