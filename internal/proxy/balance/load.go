@@ -73,9 +73,11 @@ func (l *Load) Observe(now, rtt time.Duration) {
 // Cost is the expected wait behind this endpoint: the average round trip,
 // faded by the time since it was learned and with the usual noise added, times
 // the requests in flight with the new one counted. The fading lets an endpoint
-// that was once slow be tried again.
-func (l *Load) Cost(now time.Duration) float64 {
-	return (l.faded(now) + float64(noise)) * float64(l.pending.Load()+1)
+// that was once slow be tried again. share, above 0, is what the endpoint shall
+// get beside the one that shall get most: where it is half, each request in
+// flight counts double.
+func (l *Load) Cost(now time.Duration, share float64) float64 {
+	return (l.faded(now) + float64(noise)) * (float64(l.pending.Load())/max(share, 1e-9) + 1)
 }
 
 // RTT is the average round trip, faded as it is in Cost.

@@ -28,12 +28,11 @@ type Cluster struct {
 
 	cfg    atomic.Pointer[Config]
 	limits atomic.Pointer[breaker.Limits]
-	picker atomic.Pointer[balance.Picker]
 
-	ready     atomic.Pointer[readySet] // what Pick chooses from
-	dirty     atomic.Bool              // ready is older than a breaker's last change
-	nextProbe atomic.Int64             // when an open endpoint next admits a probe
-	downSince atomic.Int64             // when the last endpoint went; 0: some are ready
+	plan      atomic.Pointer[plan] // what Pick chooses from
+	dirty     atomic.Bool          // plan is older than a breaker's last change
+	nextProbe atomic.Int64         // when an open endpoint next admits a probe
+	downSince atomic.Int64         // when the last endpoint went; 0: some are ready
 	waiting   atomic.Int64
 	tcp       atomic.Bool // it has carried opaque bytes
 
@@ -45,29 +44,12 @@ type Cluster struct {
 	// Guarded by mu.
 	mu        sync.Mutex
 	endpoints map[string]*Endpoint
-	list      []*Endpoint   // in the order of the configuration
+	list      []*Endpoint // in the order of the configuration
+	hashes    []*hashed   // by priority, for balancers that hash
+	pickers   map[pickerKey]*balance.Picker
+	lastUsed  int           // the last priority of the plan
 	changed   chan struct{} // closed when there is something new to pick, then replaced
 }
-
-// readySet is an immutable list of endpoints that take requests.
-type readySet struct {
-	endpoints []*Endpoint
-	even      bool // all of one weight, and no slow start
-}
-
-func (s *readySet) Len() int                 { return len(s.endpoints) }
-func (s *readySet) Load(i int) *balance.Load { return &s.endpoints[i].load }
-
-func (s *readySet) Weight(i int, now time.Duration) float64 {
-	if s.even {
-		return 1
-	}
-	e := s.endpoints[i]
-	return float64(e.weight.Load()) / fullWeight * e.breaker.Weight(now)
-}
-
-// fullWeight is the weight of a cluster's heaviest endpoint.
-const fullWeight = 1000
 
 // Name is the cluster's name.
 func (c *Cluster) Name() string { return c.name }
@@ -106,21 +88,17 @@ func (c *Cluster) Pick(now time.Duration, key Key) (*Endpoint, breaker.Permit, b
 			return e, p, true
 		}
 	}
-	set := c.ready.Load()
-	picker := c.picker.Load()
 	// A chosen endpoint may have opened between the look and the grasp: a few
 	// tries, then the truth anew.
 	for range 3 {
-		i := picker.Pick(set, now)
-		if i < 0 {
+		e := c.plan.Load().pick(now, key)
+		if e == nil {
 			break
 		}
-		e := set.endpoints[i]
 		if p, ok := e.breaker.Acquire(now); ok {
 			return e, p, true
 		}
 		c.rebuild(now)
-		set = c.ready.Load()
 	}
 	return nil, breaker.Permit{}, false
 }
@@ -130,7 +108,7 @@ func (c *Cluster) probe(now time.Duration) (*Endpoint, breaker.Permit, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, e := range c.list {
-		if e.breaker.ProbeDue(now) {
+		if e.breaker.ProbeDue(now) && c.probes(e) {
 			if p, ok := e.breaker.Acquire(now); ok {
 				c.scheduleProbe()
 				return e, p, true
@@ -141,15 +119,24 @@ func (c *Cluster) probe(now time.Duration) (*Endpoint, breaker.Permit, bool) {
 	return nil, breaker.Permit{}, false
 }
 
-func (c *Cluster) scheduleProbe() {
-	if at, ok := c.group.NextProbe(); ok {
-		c.nextProbe.Store(int64(at))
-	} else {
-		c.nextProbe.Store(never)
-	}
+// probes tells whether a request may be an endpoint's probe: those of priorities
+// after the last in use are left alone, unless nothing else is left. mu is held.
+func (c *Cluster) probes(e *Endpoint) bool {
+	return int(e.place.Load().Priority) <= c.lastUsed || len(c.plan.Load().levels) == 0
 }
 
-// rebuild makes the ready set from what the breakers say now.
+// scheduleProbe notes when the next probe falls due. mu is held.
+func (c *Cluster) scheduleProbe() {
+	first := time.Duration(never)
+	for _, e := range c.list {
+		if at, ok := e.breaker.NextProbe(); ok && at < first && c.probes(e) {
+			first = at
+		}
+	}
+	c.nextProbe.Store(int64(first))
+}
+
+// rebuild makes the plan of what the breakers say now.
 func (c *Cluster) rebuild(now time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,19 +145,11 @@ func (c *Cluster) rebuild(now time.Duration) {
 
 func (c *Cluster) rebuildLocked(now time.Duration) {
 	c.dirty.Store(false) // before the look: a change after it marks again
-	set := &readySet{even: c.cfg.Load().Breaker.SlowStart == 0}
-	panicking := c.group.Panicking()
-	for _, e := range c.list {
-		if e.weight.Load() != fullWeight {
-			set.even = false
-		}
-		if panicking || (e.breaker.Ready(now) && !e.breaker.ProbeDue(now)) {
-			set.endpoints = append(set.endpoints, e)
-		}
-	}
-	c.ready.Store(set)
+	p, last := c.makePlan()
+	c.lastUsed = last
+	c.plan.Store(p)
 	c.scheduleProbe()
-	if len(set.endpoints) > 0 {
+	if len(p.levels) > 0 {
 		c.downSince.Store(0)
 		c.wake()
 	} else {

@@ -72,6 +72,19 @@ type Config struct {
 	Service   telemetry.ServiceRef
 	Direction telemetry.Direction
 	LB        balance.Policy
+	// Choices is how many endpoints balance.LeastRequest compares. 0: 2.
+	Choices uint32
+	// MinRing and MaxRing bound the size of balance.RingHash's ring, TableSize
+	// is that of balance.Maglev's table. 0: Envoy's defaults.
+	MinRing, MaxRing, TableSize uint64
+	// LocalityWeighted has requests of a priority go to localities by their
+	// weights first (Envoy's locality_weighted_lb_config). Otherwise localities
+	// make no difference.
+	LocalityWeighted bool
+	// Overprovision is the factor, in percent, by which a priority or a locality
+	// may have too few endpoints ready before others get requests in its place.
+	// 0: 140.
+	Overprovision uint32
 	// Breaker is the policy of the endpoints' breakers. The zero value never
 	// opens.
 	Breaker breaker.Config
@@ -107,7 +120,46 @@ type EndpointConfig struct {
 	Address string
 	// Weight is the share beside other endpoints. 0: 1.
 	Weight uint32
-	Labels telemetry.Labels
+	// HashKey stands for the endpoint where requests are placed by a hash.
+	// Empty: Address.
+	HashKey string
+	Place   Place
+	Labels  telemetry.Labels
+}
+
+// Locality is where an endpoint runs.
+type Locality struct{ Region, Zone, SubZone string }
+
+// String is REGION/ZONE/SUBZONE without what is empty at its end.
+func (l Locality) String() string {
+	switch {
+	case l.SubZone != "":
+		return l.Region + "/" + l.Zone + "/" + l.SubZone
+	case l.Zone != "":
+		return l.Region + "/" + l.Zone
+	}
+	return l.Region
+}
+
+// Place is where an endpoint stands among the others of its cluster.
+type Place struct {
+	// Priority is its level of failover; 0 is the first, MaxPriority the last
+	// that there can be.
+	Priority uint32
+	Locality Locality
+	// LocalityWeight is the share of its locality within the priority, where
+	// localities have shares. 0: none.
+	LocalityWeight uint32
+}
+
+// MaxPriority is the last level of failover (Envoy's limit).
+const MaxPriority = 128
+
+func (e *EndpointConfig) hashKey() string {
+	if e.HashKey != "" {
+		return e.HashKey
+	}
+	return e.Address
 }
 
 // Validate says everything that is wrong with c.
@@ -130,6 +182,12 @@ func (c *Config) Validate() error {
 	if err := c.Breaker.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("cluster %q: breaker: %w", c.Name, err))
 	}
+	if err := balance.ValidateRing(c.MinRing, c.MaxRing); err != nil {
+		errs = append(errs, fmt.Errorf("cluster %q: %w", c.Name, err))
+	}
+	if err := balance.ValidateTable(c.TableSize); err != nil {
+		errs = append(errs, fmt.Errorf("cluster %q: %w", c.Name, err))
+	}
 	if c.Protocol > HTTP2 {
 		bad("protocol", int(c.Protocol), "must be AsCaller, HTTP1 or HTTP2")
 	}
@@ -137,6 +195,9 @@ func (c *Config) Validate() error {
 	for _, e := range c.Endpoints {
 		if _, _, err := net.SplitHostPort(e.Address); err != nil {
 			bad("endpoint", e.Address, "must be HOST:PORT")
+		}
+		if e.Place.Priority > MaxPriority {
+			bad("endpoint "+e.Address+" of priority", e.Place.Priority, fmt.Sprintf("at most %d", MaxPriority))
 		}
 		if seen[e.Address] {
 			bad("endpoint", e.Address, "is there twice")
@@ -157,7 +218,15 @@ func (c Config) withDefaults() Config {
 	if c.Dial == nil {
 		c.Dial = dialTCP
 	}
+	c.Breaker.Guards.Overprovision = c.overprovision()
 	return c
+}
+
+func (c *Config) overprovision() uint32 {
+	if c.Overprovision == 0 {
+		return breaker.DefaultOverprovision
+	}
+	return c.Overprovision
 }
 
 func dialTCP(ctx context.Context, address, _ string) (net.Conn, error) {

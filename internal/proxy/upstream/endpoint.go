@@ -29,7 +29,8 @@ type Endpoint struct {
 	breaker *breaker.Endpoint
 
 	load   balance.Load
-	weight atomic.Uint32 // in thousandths of the cluster's heaviest
+	weight atomic.Uint32
+	place  atomic.Pointer[Place]
 	labels atomic.Pointer[telemetry.Labels]
 
 	dialFailed atomic.Bool // the last dial
@@ -49,6 +50,9 @@ func (e *Endpoint) Metrics() *telemetry.EndpointMetrics { return e.metrics }
 
 // Labels say what runs there.
 func (e *Endpoint) Labels() telemetry.Labels { return *e.labels.Load() }
+
+// Place is where the endpoint stands among others.
+func (e *Endpoint) Place() Place { return *e.place.Load() }
 
 // Begin counts a request in flight; Observe or Abandon ends it.
 func (e *Endpoint) Begin() { e.load.Begin() }

@@ -25,18 +25,48 @@ func (c *Cluster) PickOther(now time.Duration, key Key, tried []*Endpoint) (*End
 		return e, p, ok
 	}
 	p.Done(now, breaker.Result{Cause: breaker.Cancelled})
-	// The picker prefers one that was tried: any other, then.
-	set := c.ready.Load().endpoints
-	if len(set) == 0 {
-		return nil, breaker.Permit{}, false
-	}
-	for i, from := 0, rand.IntN(len(set)); i < len(set); i++ {
-		e := set[(from+i)%len(set)]
-		if slices.Contains(tried, e) {
+	plan := c.plan.Load()
+	for step := range mostSteps {
+		e := plan.again(now, key, step+1)
+		if e == nil || slices.Contains(tried, e) {
 			continue
 		}
 		if p, ok := e.breaker.Acquire(now); ok {
 			return e, p, true
+		}
+	}
+	return plan.any(now, tried)
+}
+
+// again chooses once more: the next by the key's hash, or another by chance.
+func (p *plan) again(now time.Duration, key Key, step int) *Endpoint {
+	if len(p.levels) == 0 {
+		return nil
+	}
+	l := p.level(key)
+	if l.hash == nil || !key.Hashed {
+		return p.pick(now, key)
+	}
+	if e := l.hash.endpoints[l.hash.table.At(key.Hash, step)]; e.takes() {
+		return e
+	}
+	return nil
+}
+
+// any looks at all, beginning somewhere.
+func (p *plan) any(now time.Duration, tried []*Endpoint) (*Endpoint, breaker.Permit, bool) {
+	for i := range p.levels {
+		for _, m := range p.levels[i].members {
+			n := len(m.endpoints)
+			for j, from := 0, rand.IntN(n); j < n; j++ {
+				e := m.endpoints[(from+j)%n]
+				if slices.Contains(tried, e) {
+					continue
+				}
+				if permit, ok := e.breaker.Acquire(now); ok {
+					return e, permit, true
+				}
+			}
 		}
 	}
 	return nil, breaker.Permit{}, false

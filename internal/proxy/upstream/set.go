@@ -103,7 +103,7 @@ func (s *Set) newCluster(cfg Config) *Cluster {
 		metrics:   s.opts.Metrics.Cluster(cfg.Direction, cfg.Name, cfg.Service),
 	}
 	c.byName.Store(&map[string]*Endpoint{})
-	c.ready.Store(&readySet{})
+	c.plan.Store(&plan{})
 	c.nextProbe.Store(never)
 	c.group = breaker.NewGroup(cfg.Breaker, breaker.Options{
 		Clock: s.opts.Clock,
@@ -196,15 +196,16 @@ func (c *Cluster) apply(cfg Config, now time.Duration) {
 		l.Update(cfg.Limits)
 	}
 	c.limits.Load().SetEndpoints(len(cfg.Endpoints))
-	if old == nil || old.LB != cfg.LB {
-		c.picker.Store(balance.NewPicker(cfg.LB))
+	var known []*hashed // hashes is changed here only, by one at a time
+	if old != nil && old.LB == cfg.LB && old.MinRing == cfg.MinRing && old.MaxRing == cfg.MaxRing && old.TableSize == cfg.TableSize {
+		known = c.hashes
 	}
+	tables := hashTables(&cfg, known)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	heaviest := uint32(1)
-	for _, ec := range cfg.Endpoints {
-		heaviest = max(heaviest, ec.Weight)
+	if old == nil || old.LB != cfg.LB || old.Choices != cfg.Choices {
+		c.pickers = map[pickerKey]*balance.Picker{}
 	}
 	keep := make(map[string]*Endpoint, len(cfg.Endpoints))
 	c.list = c.list[:0:0]
@@ -216,10 +217,18 @@ func (c *Cluster) apply(cfg Config, now time.Duration) {
 			e.renew()
 		}
 		e.labels.Store(&ec.Labels)
-		e.weight.Store(max(1, uint32(uint64(max(ec.Weight, 1))*fullWeight/uint64(heaviest))))
+		e.weight.Store(max(ec.Weight, 1))
+		if e.place.Swap(&ec.Place).Priority != ec.Place.Priority {
+			c.group.SetTier(e.breaker, int(ec.Place.Priority))
+		}
+		if tables != nil {
+			h := tables[ec.Place.Priority]
+			h.endpoints = append(h.endpoints, e)
+		}
 		keep[ec.Address] = e
 		c.list = append(c.list, e)
 	}
+	c.hashes = tables
 	for address, e := range c.endpoints {
 		if keep[address] == nil {
 			c.group.Remove(e.breaker)
@@ -245,10 +254,11 @@ func (c *Cluster) newEndpoint(ec EndpointConfig, now time.Duration) *Endpoint {
 	e := &Endpoint{
 		address: ec.Address,
 		cluster: c,
-		breaker: c.group.Add(ec.Address),
+		breaker: c.group.AddTier(ec.Address, int(ec.Place.Priority)),
 		metrics: c.metrics.Endpoint(ec.Address, ec.Labels),
 	}
 	e.http1.e, e.http2.e = e, e
+	e.place.Store(&ec.Place)
 	e.load.Init(now)
 	return e
 }
@@ -271,11 +281,12 @@ func (c *Cluster) note(ev breaker.Event) {
 // that were idle meanwhile have faded, and so must what is compared with them.
 func (c *Cluster) fastest(but *Endpoint, now time.Duration) time.Duration {
 	best := balance.DefaultRTT
-	for _, e := range c.ready.Load().endpoints {
+	c.plan.Load().each(func(e *Endpoint) bool {
 		if e != but {
 			best = min(best, e.load.RTT(now))
 		}
-	}
+		return true
+	})
 	return best
 }
 
