@@ -91,7 +91,9 @@ type Rule struct {
 // Origin is who wrote a rule: what the control plane sends along as metadata
 // "recloser.route".
 type Origin struct {
-	Object, Rule, Dialect string
+	// Object and its Field that say it, as people write them.
+	Object, Field string
+	Dialect       string
 }
 
 // WeightedCluster is one cluster that a rule sends to.

@@ -69,6 +69,9 @@ func ParseRetryOn(text string) (on RetryOn, statuses []StatusRange, err error) {
 			statuses = append(statuses, StatusRange{code, code})
 			continue
 		}
+		if name == "http3-post-connect-failure" {
+			continue // there is no HTTP/3 that could fail
+		}
 		i := slices.Index(retryNames[:], name)
 		if i < 0 {
 			return 0, nil, fmt.Errorf("retry_on %q: allowed are %s", name, strings.Join(retryNames[:], ", "))

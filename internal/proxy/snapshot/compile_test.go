@@ -299,7 +299,7 @@ func TestCompileSaysAllThatIsWrong(t *testing.T) {
 			Headers:       []*routev3.HeaderMatcher{{Name: "x", HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{}}}},
 		},
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-			ClusterSpecifier: &routev3.RouteAction_ClusterHeader{ClusterHeader: "x"}, PrefixRewrite: "/", Timeout: durationpb.New(-1),
+			ClusterSpecifier: &routev3.RouteAction_ClusterHeader{ClusterHeader: "x"}, HostRewriteSpecifier: &routev3.RouteAction_AutoHostRewrite{}, Timeout: durationpb.New(-1),
 		}},
 	}, &routev3.Route{})
 	twoFilters := outbound()
@@ -312,7 +312,7 @@ func TestCompileSaysAllThatIsWrong(t *testing.T) {
 		{xds.Cluster, cluster, []string{"type STRICT_DNS", "lb_policy MAGLEV", `transport_socket "tls"`, "101", "always_eject_one_host"}},
 		{xds.VirtualHost, host, []string{
 			`routes[1].match.safe_regex "("`, "routes[1].match.headers[0].string_match", "routes[1].route.cluster_header",
-			"routes[1].route.prefix_rewrite", "routes[1].route.timeout", "routes[2].match.path_specifier", "routes[2].route: only",
+			"routes[1].route.auto_host_rewrite", "routes[1].route.timeout", "routes[2].match.path_specifier", "routes[2]: route, redirect or",
 		}},
 		{xds.RouteConfig, &routev3.RouteConfiguration{VirtualHosts: []*routev3.VirtualHost{hostOf("c", "a"), hostOf("c", "A")}}, []string{`domain "A": is there twice`}},
 		{xds.Listener, twoFilters, []string{"filters: 2 of them"}},

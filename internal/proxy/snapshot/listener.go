@@ -9,6 +9,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	faultv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/fault/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -73,6 +74,7 @@ type listenerSpec struct {
 const (
 	routerFilter   = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 	onDemandFilter = "type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand"
+	corsFilter     = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors"
 )
 
 func compileListener(r xds.Resource) (*listenerSpec, error) {
@@ -113,13 +115,7 @@ func (p *problems) connectionManager(spec *listenerSpec, hcm *hcmv3.HttpConnecti
 	default:
 		p.add("%sroute_specifier: rds or route_config is needed", at)
 	}
-	for i, f := range hcm.GetHttpFilters() {
-		switch url := f.GetTypedConfig().GetTypeUrl(); {
-		case url == routerFilter, url == onDemandFilter, f.GetIsOptional(), f.GetDisabled():
-		default:
-			p.add("%shttp_filters[%d] %q: %s is not supported", at, i, f.GetName(), url)
-		}
-	}
+	p.httpFilters(at, hcm)
 	common := hcm.GetCommonHttpProtocolOptions()
 	spec.timeouts.Head = p.duration(at+"request_headers_timeout", hcm.GetRequestHeadersTimeout(), 0)
 	spec.timeouts.Idle = p.duration(at+"common_http_protocol_options.idle_timeout", common.GetIdleTimeout(), 0)
@@ -127,6 +123,26 @@ func (p *problems) connectionManager(spec *listenerSpec, hcm *hcmv3.HttpConnecti
 	spec.maxHeaders = int(common.GetMaxHeadersCount().GetValue())
 	spec.maxHeadBytes = int(hcm.GetMaxRequestHeadersKb().GetValue()) << 10
 	spec.http2 = p.http2Options(at+"http2_protocol_options.", hcm.GetHttp2ProtocolOptions())
+}
+
+// httpFilters takes the filters that the request path has built in, and asks of
+// the routes what they are to do.
+func (p *problems) httpFilters(at string, hcm *hcmv3.HttpConnectionManager) {
+	for i, f := range hcm.GetHttpFilters() {
+		here := fmt.Sprintf("%shttp_filters[%d]", at, i)
+		config, fault := f.GetTypedConfig(), new(faultv3.HTTPFault)
+		switch url := config.GetTypeUrl(); {
+		case f.GetDisabled(), url == routerFilter, url == onDemandFilter, url == corsFilter:
+		case config.MessageIs(fault):
+			if err := config.UnmarshalTo(fault); err != nil {
+				p.add("%s: %w", here, err)
+			}
+			p.only(here+".", fault) // routes say it
+		case f.GetIsOptional():
+		default:
+			p.add("%s %q: %s is not supported", here, f.GetName(), url)
+		}
+	}
 }
 
 // address reads an IP and a port as IP:PORT.

@@ -234,7 +234,7 @@ func (s *Store) publish() {
 		}
 		one := dynamicHost{used: &h.used}
 		if h.live != nil {
-			one.table = h.compiled.compile(h.live, s.applied)
+			one.table = h.compiled.compile(h.live, s.routes[key.route].live.common, s.applied)
 		}
 		set.dynamic[key.authority] = one
 	}
@@ -276,7 +276,7 @@ func (s *Store) compileSet(r *routeSpec, kept *[]compiledHost) *hostSet {
 		*kept = make([]compiledHost, len(r.hosts))
 	}
 	for i, v := range r.hosts {
-		table := (*kept)[i].compile(v.cfg, s.applied)
+		table := (*kept)[i].compile(v.cfg, r.common, s.applied)
 		for _, d := range v.domains {
 			_ = set.static.Add(d, table) // compileRouteConfig has checked them
 		}
@@ -312,7 +312,7 @@ func (s *Store) publishListener(l *listenerState, sets map[string]*hostSet) *Lis
 		l.hosts.set.Store(&hostSet{}) // there is no HTTP
 	}
 	if spec.bytes != nil {
-		l.bytes.action.Store(l.to.compile(spec.bytes, s.applied).TCP())
+		l.bytes.action.Store(l.to.compile(spec.bytes, nil, s.applied).TCP())
 	} else {
 		l.bytes.action.Store(nil)
 	}

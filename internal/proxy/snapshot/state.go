@@ -68,22 +68,24 @@ type appliedCluster struct {
 // the definition nor the clusters are others.
 type compiledHost struct {
 	cfg      *route.Config
+	common   *route.Common
 	clusters []*upstream.Cluster
 	table    *route.Table
 }
 
 // compile gives the table of cfg, the one that is there if nothing changed.
-func (c *compiledHost) compile(cfg *route.Config, live map[string]*upstream.Cluster) *route.Table {
+// common is what holds for all hosts around it.
+func (c *compiledHost) compile(cfg *route.Config, common *route.Common, live map[string]*upstream.Cluster) *route.Table {
 	names := cfg.Clusters()
-	same := c.cfg == cfg
+	same := c.cfg == cfg && c.common == common
 	clusters := make([]*upstream.Cluster, len(names))
 	for i, name := range names {
 		clusters[i] = live[name]
 		same = same && clusters[i] == c.clusters[i]
 	}
 	if !same {
-		c.cfg, c.clusters = cfg, clusters
-		c.table = route.New(cfg, nil, func(name string) *upstream.Cluster { return live[name] })
+		c.cfg, c.common, c.clusters = cfg, common, clusters
+		c.table = route.New(cfg, common, func(name string) *upstream.Cluster { return live[name] })
 	}
 	return c.table
 }

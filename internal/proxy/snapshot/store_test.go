@@ -182,7 +182,7 @@ func TestBadResourceLeavesTheLastGoodOne(t *testing.T) {
 	badCluster := static("c", "not an address")
 	badCluster.ConnectTimeout = durationpb.New(-time.Second)
 	badHost := hostOf("c", "bb")
-	badHost.Routes[0].Action = &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{}}
+	badHost.Routes[0].Action = &routev3.Route_FilterAction{FilterAction: &routev3.FilterAction{}}
 	badListener := outbound()
 	badListener.Address = address("localhost", 4140)
 	for _, tt := range []struct {
@@ -192,7 +192,7 @@ func TestBadResourceLeavesTheLastGoodOne(t *testing.T) {
 		want  []string
 	}{
 		{xds.Cluster, "c", func() []xds.Rejection { return r.try(xds.Cluster, "c", badCluster) }, []string{"connect_timeout -1s", `"not an address"`}},
-		{xds.VirtualHost, "outbound/bb", func() []xds.Rejection { return r.try(xds.VirtualHost, "outbound/bb", badHost) }, []string{"routes[0].redirect: is not supported"}},
+		{xds.VirtualHost, "outbound/bb", func() []xds.Rejection { return r.try(xds.VirtualHost, "outbound/bb", badHost) }, []string{"routes[0].filter_action: is not supported"}},
 		{xds.Listener, "outbound", func() []xds.Rejection { return r.try(xds.Listener, "outbound", badListener) }, []string{`"localhost": must be an IP`}},
 	} {
 		rejected := tt.tries()
