@@ -19,6 +19,7 @@ func (x *exchange) log(down *listener.Conn, protocol string) {
 		Status:           x.status,
 		GRPCStatus:       x.grpc,
 		Reason:           x.reason,
+		Delayed:          x.delayed > 0,
 		BytesReceived:    x.received,
 		BytesSent:        x.sent,
 		DownstreamLocal:  down.LocalAddr().String(),

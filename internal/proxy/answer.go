@@ -19,10 +19,10 @@ func (c *conn) refuse(why telemetry.Reason) (again bool) {
 	a := why.Answer()
 	x.reason = why
 	x.closing = x.closing || a.Close || c.expired() || c.unread() || c.drained()
-	if x.cluster == nil {
+	if x.cluster == nil && why != telemetry.DirectResponse {
 		c.srv.cfg.Metrics.Refuse(why)
 	}
-	if a.Status != 0 && !c.isGone() {
+	if (a.Status != 0 || x.ours != nil) && !c.isGone() {
 		if !c.enter(phaseStream) {
 			c.revive(phaseStream) // the bound has done its work: room for the answer
 		}
@@ -88,6 +88,9 @@ func (c *conn) answer() {
 // gRPC caller gets it in trailers-only form, HTTP 200 and the status where a
 // gRPC client looks for it. The body is plain text, and may be none.
 func (x *exchange) refusal() (status int, headers []http1.Header, body []byte) {
+	if o := x.ours; o != nil && (x.reason == telemetry.DirectResponse || x.reason == telemetry.FaultAborted) {
+		return o.status, o.headers, o.body
+	}
 	a := x.reason.Answer()
 	headers = make([]http1.Header, 0, 6)
 	headers = append(headers, http1.Header{Name: []byte("recloser-reason"), Value: []byte(a.Details)})
@@ -99,13 +102,22 @@ func (x *exchange) refusal() (status int, headers []http1.Header, body []byte) {
 		body = append(append(body, ": "...), x.detail...)
 	}
 	if x.malformed || !x.isGRPC() {
+		if !x.malformed && x.action != nil && x.action.CORS.Concerns(x.req) {
+			headers = x.action.CORS.Answer(nil, headers, x.req)
+		}
 		return a.Status, headers, body
 	}
 	x.grpc = max(a.GRPC, grpcUnknown)
-	return 200, append(headers,
-		http1.Header{Name: []byte("content-type"), Value: []byte("application/grpc")},
-		http1.Header{Name: []byte("grpc-status"), Value: strconv.AppendInt(nil, int64(x.grpc), 10)},
-		http1.Header{Name: []byte("grpc-message"), Value: percentEncode(body)}), nil
+	return 200, append(headers, grpcFields(x.grpc, body)...), nil
+}
+
+// grpcFields are the fields of an answer that is trailers only.
+func grpcFields(status int, message []byte) []http1.Header {
+	return []http1.Header{
+		{Name: []byte("content-type"), Value: []byte("application/grpc")},
+		{Name: []byte("grpc-status"), Value: strconv.AppendInt(nil, int64(status), 10)},
+		{Name: []byte("grpc-message"), Value: percentEncode(message)},
+	}
 }
 
 // percentEncode writes a grpc-message: printable ASCII but "%" stands for

@@ -85,6 +85,7 @@ func (c *conn) responseBody2(b *answerBox, end bool) telemetry.Reason {
 	chunked := body == http1.BodyChunked && !old
 	x.untilClose = body == http1.BodyUntilClose || body == http1.BodyChunked && old
 	x.closing = x.closing || x.untilClose || c.drained()
+	b.resp.Headers = x.editAnswer(b.resp.Status, b.resp.Headers)
 	c.out = bridge.AppendResponse1(c.out[:0], &b.resp, &c.req, http1.ForwardOptions{Close: x.closing, HTTP10: old})
 	first := true
 	for !end {

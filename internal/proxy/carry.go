@@ -135,7 +135,8 @@ func (k *carrier) compose() {
 		}
 	}
 	var extra [2]http1.Header
-	k.out = bridge.AppendRequest1(k.out[:0], &st.req, k.x.forwardFields(extra[:0]))
+	k.x.fwd.Body = *body
+	k.out = bridge.AppendRequest1(k.out[:0], k.x.fwd, k.x.forwardFields(extra[:0]))
 	k.out = k.appendBody(k.out, data, end, trailers)
 }
 

@@ -60,6 +60,7 @@ func (k *carrier) declined() telemetry.Reason {
 func (k *carrier) reply(end bool) {
 	st := k.st
 	space := st.conn.srv.fields.Get().(*fieldSpace)
+	k.resp.Headers = k.x.editAnswer(k.resp.Status, k.resp.Headers)
 	space.fields = bridge.AppendResponse2(space.fields[:0], &space.arena, &k.resp, &st.req)
 	st.mu.Lock()
 	if st.stage != over && !st.gone {

@@ -13,6 +13,7 @@ import (
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/proxy/http2"
+	"github.com/reclosermesh/recloser/internal/proxy/listener"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/proxy/transport"
@@ -29,8 +30,12 @@ import (
 // awaitAdmit; the carrying; settle; release; count. Those that may wait come in
 // two, so that who must not wait can hand over to somebody who may.
 type exchange struct {
-	srv *Server
-	req *http1.Request
+	srv  *Server
+	down *listener.Conn
+	req  *http1.Request
+	fwd  *http1.Request // as it is sent on: req, unless the route edits it
+
+	protocol string // of the caller
 
 	start     time.Duration // when the head was read
 	asked     time.Duration // when an endpoint was to be had: its time runs from here
@@ -40,10 +45,18 @@ type exchange struct {
 
 	table    *route.Table
 	action   *route.Action
+	backend  *route.Backend
+	ours     *ownAnswer // of the route itself; nil: none
+	edits    *edited    // nil: nothing is edited
+	hash     route.Hash
+	key      upstream.Key
+	delay    time.Duration // that is still to be waited
+	delayed  time.Duration // that a fault took
 	cluster  *upstream.Cluster
 	limits   *breaker.Limits // that count the request; nil: none does
 	endpoint *upstream.Endpoint
 	permit   breaker.Permit
+	tries    tries
 	settled  bool // permit and load are done
 	success  bool // the breaker's verdict
 	reason   telemetry.Reason
@@ -61,9 +74,9 @@ type exchange struct {
 }
 
 // begin begins an exchange, in place of one that has ended.
-func (x *exchange) begin(s *Server, req *http1.Request) {
+func (x *exchange) begin(s *Server, down *listener.Conn, protocol string, req *http1.Request) {
 	now := s.clock()
-	*x = exchange{srv: s, req: req, start: now, asked: now, grpc: -1}
+	*x = exchange{srv: s, down: down, protocol: protocol, req: req, fwd: req, start: now, asked: now, grpc: -1}
 }
 
 // known looks up the routes of the request's authority. False: the control
@@ -118,9 +131,18 @@ func (x *exchange) choose() telemetry.Reason {
 	if x.action == nil {
 		return telemetry.RouteNotFound
 	}
-	if x.cluster = x.action.PickCluster(rand.Uint32()); x.cluster == nil {
+	if why := x.treat(); why != telemetry.ViaUpstream {
+		return why
+	}
+	if x.backend = x.action.Pick(rand.Uint32()); x.backend == nil || x.backend.Cluster == nil {
+		if x.backend != nil {
+			x.detail = "there is no cluster " + x.backend.Name
+		}
 		return telemetry.ClusterNotFound
 	}
+	x.cluster = x.backend.Cluster
+	x.place()
+	x.mayRetry()
 	if x.action.Timeout > 0 && !x.req.Connect {
 		x.deadline = x.start + x.action.Timeout
 	}
@@ -135,7 +157,7 @@ func (x *exchange) choose() telemetry.Reason {
 		return telemetry.LimitOverflow
 	}
 	x.limits = limits
-	return telemetry.ViaUpstream
+	return x.edit()
 }
 
 // release ends what choose has counted.
@@ -144,12 +166,17 @@ func (x *exchange) release() {
 		x.limits.ReleaseRequest()
 		x.limits = nil
 	}
+	x.giveRetryBack()
+	x.forget()
 }
 
 // tryAdmit gets an endpoint and its breaker's permit if any endpoint takes the
 // request now.
 func (x *exchange) tryAdmit() (ok bool) {
-	if x.endpoint, x.permit, ok = x.cluster.Pick(x.asked, upstream.Key{}); ok {
+	if x.delay > 0 {
+		return false
+	}
+	if x.endpoint, x.permit, ok = x.cluster.Pick(x.asked, x.key); ok {
 		x.endpoint.Begin()
 	}
 	return ok
@@ -157,8 +184,11 @@ func (x *exchange) tryAdmit() (ok bool) {
 
 // awaitAdmit is tryAdmit that waits, until done is closed.
 func (x *exchange) awaitAdmit(done <-chan struct{}) telemetry.Reason {
+	if why := x.hold(done); why != telemetry.ViaUpstream {
+		return why
+	}
 	var err error
-	x.endpoint, x.permit, err = x.cluster.Await(x.srv.clock(), x.deadline, done, upstream.Key{})
+	x.endpoint, x.permit, err = x.cluster.Await(x.srv.clock(), x.deadline, done, x.key)
 	x.asked = x.srv.clock()
 	switch {
 	case err == nil:
@@ -177,10 +207,14 @@ func (x *exchange) awaitAdmit(done <-chan struct{}) telemetry.Reason {
 
 // connectBefore is when a connection to the endpoint must be there.
 func (x *exchange) connectBefore() time.Duration {
-	if x.deadline != 0 {
-		return x.deadline
+	before := x.deadline
+	if before == 0 {
+		before = x.srv.clock() + x.srv.t.Stream
 	}
-	return x.srv.clock() + x.srv.t.Stream
+	if x.tries.ends != 0 {
+		before = min(before, x.tries.ends)
+	}
+	return before
 }
 
 // late tells whether the request's deadline has come.
@@ -194,7 +228,11 @@ func (x *exchange) connectFailure(err error) telemetry.Reason {
 		return telemetry.LimitOverflow
 	case errors.Is(err, context.Canceled):
 		return telemetry.DownstreamGone
-	case errors.Is(err, upstream.ErrPendingTimeout), x.late():
+	case x.late():
+		return telemetry.RequestTimeout
+	case x.tryLate():
+		return telemetry.PerTryTimeout
+	case errors.Is(err, upstream.ErrPendingTimeout):
 		return telemetry.RequestTimeout
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return telemetry.ConnectTimeout
@@ -338,7 +376,7 @@ func (x *exchange) isGRPC() bool {
 // fields, and states how much is left of the caller's deadline.
 func (x *exchange) forwardFields(dst []http1.Header) []http1.Header {
 	x.shortenDeadline()
-	if x.req.HasRequestID {
+	if x.fwd.HasRequestID {
 		return dst
 	}
 	if x.extra[0].Value == nil {

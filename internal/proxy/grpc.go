@@ -48,8 +48,8 @@ func (x *exchange) shortenDeadline() {
 	if _, ok := x.grpcTimeout(); !ok {
 		return
 	}
-	for i := range x.req.Headers {
-		if h := &x.req.Headers[i]; http1.EqualFold(h.Name, grpcTimeoutHeader) {
+	for i := range x.fwd.Headers {
+		if h := &x.fwd.Headers[i]; http1.EqualFold(h.Name, grpcTimeoutHeader) {
 			h.Value = appendGRPCTimeout(nil, x.deadline-x.srv.clock())
 			return
 		}
@@ -125,3 +125,51 @@ const (
 	grpcUnknown  = 2
 	grpcInternal = 13
 )
+
+// statusOfGRPC is the status of HTTP that comes nearest to one of gRPC, for
+// callers who do not speak it.
+func statusOfGRPC(status int) int {
+	switch status {
+	case 0:
+		return 200
+	case 3, 9, 11:
+		return 400
+	case 16:
+		return 401
+	case 7:
+		return 403
+	case 5:
+		return 404
+	case 6, 10:
+		return 409
+	case 8:
+		return 429
+	case 1:
+		return 499
+	case 12:
+		return 501
+	case 14:
+		return 503
+	case 4:
+		return 504
+	}
+	return 500
+}
+
+// grpcOfStatus is what a client of gRPC takes a status of HTTP for (gRPC,
+// http-grpc-status-mapping).
+func grpcOfStatus(status int) int {
+	switch status {
+	case 400:
+		return 13
+	case 401:
+		return 16
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	}
+	return grpcUnknown
+}

@@ -443,7 +443,7 @@ func TestReplayBeforeTheFirstTryIsJoined(t *testing.T) {
 		st := &stream{conn: c, down: down}
 		st.news.L = &st.mu
 		_ = bridge.RequestView(&st.req, h, end)
-		st.x.begin(c.srv, &st.req)
+		st.x.begin(c.srv, c.down, "HTTP/2", &st.req)
 		st.in.end = end
 		begun <- st
 		return st

@@ -62,7 +62,7 @@ func (c *h2conn) accept(down *http2.Stream, h *http2.Head, end bool) http2.Sink 
 	st := &stream{conn: c, down: down}
 	st.news.L = &st.mu
 	err := bridge.RequestView(&st.req, h, end)
-	st.x.begin(c.srv, &st.req)
+	st.x.begin(c.srv, c.down, "HTTP/2", &st.req)
 	st.in.end = end
 	st.touch()
 	c.add(st)

@@ -38,7 +38,7 @@ func (x *exchange) requestFields(space *fieldSpace) []http1.Header {
 	if x.cluster.Config().Transport != "" {
 		scheme = "https"
 	}
-	space.fields = bridge.AppendRequest2(space.fields[:0], &space.arena, x.req, scheme, x.forwardFields(extra[:0]))
+	space.fields = bridge.AppendRequest2(space.fields[:0], &space.arena, x.fwd, scheme, x.forwardFields(extra[:0]))
 	return space.fields
 }
 
@@ -201,7 +201,7 @@ func (st *stream) passHead(up *http2.Stream, h *http2.Head, end bool) {
 	space := st.conn.srv.fields.Get().(*fieldSpace)
 	defer space.free(st.conn.srv)
 	space.arena = strconv.AppendInt(space.arena[:0], int64(h.Status), 10)
-	space.fields = append(append(space.fields[:0], http1.Header{Name: statusName, Value: space.arena}), h.Headers...)
+	space.fields = append(append(space.fields[:0], http1.Header{Name: statusName, Value: space.arena}), st.x.editAnswer(h.Status, h.Headers)...)
 	st.down.SendHead(space.fields, end)
 	up.Conn().FlushAfter(st.conn.h2)
 }

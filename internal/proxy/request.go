@@ -30,7 +30,7 @@ type exchange1 struct {
 
 func (c *conn) begin() {
 	c.x = exchange1{}
-	c.x.begin(c.srv, &c.req)
+	c.x.begin(c.srv, c.down, c.protocol(), &c.req)
 }
 
 // exchange carries the request in req to its end. False: the connection cannot
@@ -190,10 +190,10 @@ func (c *conn) replayable() bool {
 // here. True: that is all of the request.
 func (c *conn) compose() (whole bool) {
 	var opts http1.ForwardOptions
-	if !c.req.HasRequestID {
+	if !c.x.fwd.HasRequestID {
 		opts.Extra = c.x.newRequestID()
 	}
-	c.out = c.req.AppendForward(c.out[:0], opts)
+	c.out = c.x.fwd.AppendForward(c.out[:0], opts)
 	return c.composeBody()
 }
 

@@ -188,6 +188,7 @@ func (c *conn) responseBody(here []byte) telemetry.Reason {
 	x.untilClose = body.Kind == http1.BodyUntilClose || body.Kind == http1.BodyChunked && old
 	x.closing = x.closing || x.untilClose
 	x.closing = x.closing || c.drained()
+	c.resp.Headers = x.editAnswer(c.resp.Status, c.resp.Headers)
 	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{Close: x.closing, HTTP10: old})
 	switch body.Kind {
 	case http1.BodyLength:

@@ -137,6 +137,7 @@ type Server struct {
 	clock    breaker.Clock
 	buffers  sync.Pool
 	carriers sync.Pool // of *carrier
+	edits    sync.Pool // of *edited
 	fields   sync.Pool // of *fieldSpace
 	http2    http2.Config
 	tick     atomic.Uint64 // counts sweeps; the coarse clock of phases
@@ -171,6 +172,7 @@ func NewServer(cfg ServerConfig) *Server {
 		clock:    cfg.Clock,
 		buffers:  sync.Pool{New: func() any { return &buffer{make([]byte, bufferSize)} }},
 		carriers: sync.Pool{New: func() any { return new(carrier) }},
+		edits:    sync.Pool{New: func() any { return new(edited) }},
 		fields:   sync.Pool{New: func() any { return &fieldSpace{fields: make([]http1.Header, 0, 32)} }},
 		http2:    http2Config(&cfg),
 		conns:    map[session]struct{}{},

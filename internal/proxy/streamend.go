@@ -58,14 +58,14 @@ func (st *stream) refuse(why telemetry.Reason) {
 func (st *stream) refuseLocked(why telemetry.Reason) {
 	x := &st.x
 	x.reason = why
-	if x.cluster == nil {
+	if x.cluster == nil && why != telemetry.DirectResponse {
 		st.conn.srv.cfg.Metrics.Refuse(why)
 	}
 	switch {
 	case st.gone:
 	case x.headSent && x.isGRPC() && !st.answered:
 		st.sendStatus()
-	case x.headSent || why.Answer().Status == 0:
+	case x.headSent || why.Answer().Status == 0 && x.ours == nil:
 		st.reset(st.resetCode(why))
 	default:
 		st.sendRefusal()

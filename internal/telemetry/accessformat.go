@@ -26,7 +26,7 @@ func appendTextLine(b []byte, e *AccessEntry) []byte {
 	b = append(b, `" `...)
 	b = strconv.AppendInt(b, int64(e.Status), 10)
 	b = append(b, ' ')
-	b = append(b, e.Reason.Flag()...)
+	b = append(b, e.flags()...)
 	b = append(b, ' ')
 	b = appendField(b, e.details())
 	b = append(b, ` - "`...) // connection termination details
@@ -86,7 +86,7 @@ func appendJSONLine(b []byte, e *AccessEntry) []byte {
 	if e.GRPCStatus >= 0 { // Istio's format has no such field; nor has HTTP
 		b = appendNumber(b, "grpc_status", int64(e.GRPCStatus))
 	}
-	b = appendPair(b, "response_flags", e.Reason.Flag())
+	b = appendPair(b, "response_flags", e.flags())
 	b = appendPair(b, "response_code_details", e.details())
 	b = appendPair(b, "connection_termination_details", "")
 	b = appendNumber(b, "bytes_received", e.BytesReceived)

@@ -48,6 +48,8 @@ type AccessEntry struct {
 	// which is Istio's, has no place for it.
 	GRPCStatus int
 	Reason     Reason
+	// Delayed: a fault of the route held the request back (flag DI).
+	Delayed bool
 	// Details takes the place of Reason's details when it is set, for
 	// instance to name the rule of the codec that a request broke.
 	Details string
@@ -63,6 +65,19 @@ type AccessEntry struct {
 	// ServerName is the name that a ClientHello asks for, be it that TLS ends
 	// here or that it is passed through.
 	ServerName string
+}
+
+// flags are Envoy's response flags of the exchange.
+func (e *AccessEntry) flags() string {
+	flag := e.Reason.Flag()
+	switch {
+	case !e.Delayed:
+		return flag
+	case flag == "-":
+		return "DI"
+	default:
+		return "DI," + flag
+	}
 }
 
 const (

@@ -36,6 +36,7 @@ const (
 	DownstreamGone
 	Overload
 	DirectResponse
+	FaultAborted
 
 	reasonCount
 )
@@ -90,6 +91,7 @@ var answers = [reasonCount]Answer{
 	DownstreamGone:       {Flag: "DC", Details: "downstream_remote_disconnect", GRPC: -1, Text: "the caller went away", Close: true},
 	Overload:             {Flag: "OM", Details: "overload", Status: 503, GRPC: 14, Text: "this proxy is at one of its own limits", Close: true},
 	DirectResponse:       {Flag: "-", Details: "direct_response", GRPC: -1},
+	FaultAborted:         {Flag: "FI", Details: "fault_filter_abort", GRPC: -1, Text: "a fault of the route answers"},
 }
 
 // Answer gives the row of r. A value that is no reason gives the row of Overload.
