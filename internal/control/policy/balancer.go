@@ -3,7 +3,9 @@ package policy
 import (
 	"fmt"
 	"math"
+	"strings"
 
+	"golang.org/x/net/http/httpguts"
 	networkingv1 "istio.io/api/networking/v1"
 
 	"github.com/reclosermesh/recloser/internal/control/origin"
@@ -75,7 +77,7 @@ func hashOf(l layers[*balancerSettings]) (Value[Balancer], *Hash) {
 		named(HashCookie, "httpCookie.name", key.HttpCookie.GetName())
 		h.cookie(key.HttpCookie, of)
 	}
-	if !h.By.IsSet() || h.By.Value != HashSourceIP && h.Name.Value == "" {
+	if !h.By.IsSet() || h.By.Value != HashSourceIP && !h.named() {
 		return Value[Balancer]{}, nil
 	}
 	if m, ok := hash.GetHashAlgorithm().(*networkingv1.LoadBalancerSettings_ConsistentHashLB_Maglev); ok {
@@ -88,14 +90,26 @@ func hashOf(l layers[*balancerSettings]) (Value[Balancer], *Hash) {
 	return Value[Balancer]{Value: RingHash, Origin: origin.Of(l[0].object, at)}, h
 }
 
+// named tells whether there can be something of that name in a request: headers
+// and cookies have tokens for names (RFC 9110 section 5.1, RFC 6265 section 4.1).
+func (h *Hash) named() bool {
+	if h.By.Value == HashQuery {
+		return h.Name.Value != "" && !strings.ContainsFunc(h.Name.Value, func(r rune) bool { return r < ' ' || r == 0x7f })
+	}
+	return httpguts.ValidHeaderFieldName(h.Name.Value)
+}
+
 func (h *Hash) cookie(c *networkingv1.LoadBalancerSettings_ConsistentHashLB_HTTPCookie, of func(string) Origin) {
-	if c.GetPath() != "" {
+	if c.GetPath() != "" && httpguts.ValidHeaderFieldValue(c.GetPath()) && !strings.Contains(c.GetPath(), ";") {
 		h.CookiePath = Value[string]{Value: c.GetPath(), Origin: of("httpCookie.path")}
 	}
 	if d := c.GetTtl(); d != nil && d.AsDuration() >= 0 {
 		h.CookieTTL.Value, h.CookieTTL.Origin = d.AsDuration(), of("httpCookie.ttl")
 	}
 	for i, a := range c.GetAttributes() {
+		if !httpguts.ValidHeaderFieldName(a.GetName()) || !httpguts.ValidHeaderFieldValue(a.GetValue()) || strings.Contains(a.GetValue(), ";") {
+			continue
+		}
 		h.CookieAttributes.Origin = of(fmt.Sprintf("httpCookie.attributes[%d]", i))
 		h.CookieAttributes.Value = append(h.CookieAttributes.Value, CookieAttribute{Name: a.GetName(), Value: a.GetValue()})
 	}

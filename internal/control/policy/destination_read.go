@@ -24,6 +24,10 @@ type (
 // istioConnectTimeout is Istio's default of connectTimeout.
 const istioConnectTimeout = 10 * time.Second
 
+// keepaliveTimeout is for a ping of HTTP/2 where a rule names only the interval;
+// Envoy has no default and refuses.
+const keepaliveTimeout = 10 * time.Second
+
 // maxEjectionTime is Envoy's; with a longer base ejection time that counts.
 const maxEjectionTime = 300 * time.Second
 
@@ -128,16 +132,19 @@ func tcpKeepaliveOf(ls layers[*poolSettings]) *TCPKeepalive {
 	}
 }
 
+// http2KeepaliveOf is nil without an interval: a timeout alone pings nobody.
 func http2KeepaliveOf(ls layers[*poolSettings]) *HTTP2Keepalive {
 	type s = *poolSettings
-	if !slices.ContainsFunc(ls, func(l layer[s]) bool { return l.said.GetHttp().GetHttp2KeepAlive() != nil }) {
+	const at = "http.http2KeepAlive."
+	k := &HTTP2Keepalive{
+		Interval: setting(ls, at+"interval", span(func(m s) *durationpb.Duration { return m.GetHttp().GetHttp2KeepAlive().GetInterval() })),
+		Timeout: setting(ls, at+"timeout", span(func(m s) *durationpb.Duration { return m.GetHttp().GetHttp2KeepAlive().GetTimeout() })).
+			Or(fallback(keepaliveTimeout, "Recloser")),
+	}
+	if !k.Interval.IsSet() {
 		return nil
 	}
-	const at = "http.http2KeepAlive."
-	return &HTTP2Keepalive{
-		Interval: setting(ls, at+"interval", span(func(m s) *durationpb.Duration { return m.GetHttp().GetHttp2KeepAlive().GetInterval() })),
-		Timeout:  setting(ls, at+"timeout", span(func(m s) *durationpb.Duration { return m.GetHttp().GetHttp2KeepAlive().GetTimeout() })),
-	}
+	return k
 }
 
 // warmupOf is nil where no rule asks for it.

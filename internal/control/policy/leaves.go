@@ -17,6 +17,14 @@ type Leaf struct {
 	Origin Origin `json:"origin"`
 }
 
+// where names the subset, if there is one.
+func (d *Destination) where() string {
+	if d.Subset == nil {
+		return ""
+	}
+	return ", subset " + d.Subset.Name
+}
+
 // Leaves are all settings in a fixed order.
 func (e *Effective) Leaves() []Leaf {
 	out := []Leaf{
@@ -30,7 +38,11 @@ func (e *Effective) Leaves() []Leaf {
 		leaf("limits.maxRequests", e.Limits.MaxRequests, limit),
 		leaf("limits.maxRetries", e.Limits.MaxRetries, limit),
 	}
+	out = append(out, e.Destination.leaves()...)
 	out = append(out, e.TLS.leaves()...)
+	if e.Outlier != nil {
+		return append(out, e.Outlier.leaves()...)
+	}
 	b := e.Breaker
 	if b == nil {
 		return append(out, Leaf{Path: "breaker", Value: "off", Origin: e.BreakerOff})
@@ -77,7 +89,7 @@ func decimal(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
 // WriteText prints the settings as a table, each with where it comes from, and
 // below it what is wrong.
 func (e *Effective) WriteText(w io.Writer) error {
-	if _, err := fmt.Fprintf(w, "service/%s -n %s, port %d, for callers in namespace %s\n\n", e.Service, e.Namespace, e.Port, e.Client); err != nil {
+	if _, err := fmt.Fprintf(w, "service/%s -n %s, port %d%s, for callers in namespace %s\n\n", e.Service, e.Namespace, e.Port, e.Destination.where(), e.Client); err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
@@ -85,12 +97,31 @@ func (e *Effective) WriteText(w io.Writer) error {
 	for _, l := range e.Leaves() {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", l.Path, l.Value, l.Origin)
 	}
-	if err := t.Flush(); err != nil || len(e.Findings) == 0 {
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if err := e.writeLosers(w); err != nil || len(e.Findings) == 0 {
 		return err
 	}
 	fmt.Fprintln(w)
 	for i := range e.Findings {
 		if _, err := fmt.Fprintln(w, e.Findings[i].String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeLosers prints what was written for these requests in vain.
+func (e *Effective) writeLosers(w io.Writer) error {
+	if len(e.Losers) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w, "\nNo effect here:"); err != nil {
+		return err
+	}
+	for _, l := range e.Losers {
+		if _, err := fmt.Fprintf(w, "  %s: %s\n", l.Origin, l.Reason); err != nil {
 			return err
 		}
 	}

@@ -176,7 +176,7 @@ func (l *lookup) merge(candidates []candidate) *merged {
 		case own == nil && selector != nil:
 			l.lose([]candidate{c}, first.String()+" is for the workload that calls, and comes before rules for all")
 		case !maps.Equal(own.GetMatchLabels(), selector.GetMatchLabels()):
-			l.lose([]candidate{c}, first.String()+" is for the workload that calls too, and is older")
+			l.lose([]candidate{c}, first.String()+" is for the workload that calls too, and comes first, by age and then by name")
 		default:
 			l.add(m, c)
 		}
@@ -191,7 +191,7 @@ func (l *lookup) add(m *merged, c candidate) {
 	case m.has:
 		l.losers = append(l.losers, routing.Loser{
 			Origin: origin.Of(c.Object, "spec.trafficPolicy"),
-			Reason: m.policy.String() + " is for the same host and is older",
+			Reason: m.policy.String() + " is for the same host and comes first, by age and then by name",
 		})
 	default:
 		m.policy, m.has = c.Object, true

@@ -89,7 +89,6 @@ func (t *TLS) leaves() []Leaf {
 	if t == nil {
 		return nil
 	}
-	same := func(s string) string { return s }
 	out := []Leaf{leaf("tls.mode", t.Mode, func(m TLSMode) string {
 		if m == TLSIstioMutual {
 			return string(m) + " (not supported yet: as without it)"

@@ -22,10 +22,44 @@ func Breaker(e *policy.Effective) *breakerv1.Breaker {
 		FailFast:   durationpb.New(e.FailFast.Value),
 		MaxWaiting: wrapperspb.UInt32(e.MaxWaiting.Value),
 	}
-	b := e.Breaker
-	if b == nil {
-		return out
+	switch {
+	case e.Outlier != nil:
+		timed(out, e.Outlier)
+	case e.Breaker != nil:
+		probing(out, e.Breaker)
 	}
+	return out
+}
+
+// timed ejects and takes back as Envoy does: untried, in a sweep, after the base
+// time as often as the endpoint was ejected.
+func timed(out *breakerv1.Breaker, o *policy.Outlier) {
+	add := func(d *breakerv1.Detector) { out.Detectors = append(out.Detectors, d) }
+	if n := o.Consecutive5xx.Value; n > 0 {
+		add(&breakerv1.Detector{Kind: &breakerv1.Detector_Consecutive{Consecutive: &breakerv1.Consecutive{Failures: n}}})
+	}
+	if n := o.ConsecutiveGateway.Value; n > 0 {
+		add(&breakerv1.Detector{Kind: &breakerv1.Detector_ConsecutiveGateway{ConsecutiveGateway: &breakerv1.Consecutive{Failures: n}}})
+	}
+	if n := o.ConsecutiveLocalOrigin.Value; o.SplitLocalOrigin.Value && n > 0 {
+		add(&breakerv1.Detector{Kind: &breakerv1.Detector_ConsecutiveLocalOrigin{ConsecutiveLocalOrigin: &breakerv1.Consecutive{Failures: n}}})
+	}
+	out.Recovery = &breakerv1.Recovery{
+		Mode: breakerv1.Recovery_TIMED, Backoff: breakerv1.Recovery_LINEAR,
+		Min: durationpb.New(o.BaseEjectionTime.Value), Max: durationpb.New(o.MaxEjectionTime.Value),
+	}
+	out.Guards = &breakerv1.Guards{
+		MaxEjectionPercent: wrapperspb.UInt32(o.MaxEjectionPercent.Value),
+		PanicThreshold:     float64(o.MinHealthPercent.Value),
+	}
+	out.SweepInterval = durationpb.New(o.Interval.Value)
+	if codes := o.HTTPErrorCodes.Value; o.SplitLocalOrigin.Value || len(codes) > 0 {
+		out.Classification = &breakerv1.Classification{SplitLocalOrigin: o.SplitLocalOrigin.Value, Failures: runs(codes)}
+	}
+}
+
+// probing shuts and tries again as Linkerd does.
+func probing(out *breakerv1.Breaker, b *policy.Breaker) {
 	if b.MaxFailures.Value > 0 {
 		out.Detectors = append(out.Detectors, &breakerv1.Detector{Kind: &breakerv1.Detector_Consecutive{
 			Consecutive: &breakerv1.Consecutive{Failures: b.MaxFailures.Value},
@@ -49,5 +83,4 @@ func Breaker(e *policy.Effective) *breakerv1.Breaker {
 			GrpcRateOnly: []uint32{resourceExhausted},
 		}
 	}
-	return out
 }

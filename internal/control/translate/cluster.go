@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
@@ -33,7 +32,7 @@ func cluster(v View, k Key) Result {
 		return inboundCluster(v, k, port)
 	}
 	service, port, subset, ok := ParseCluster(k.Name)
-	if !ok || subset != "" { // no rule has subsets yet
+	if !ok {
 		return Result{}
 	}
 	r := Result{Deps: []Dep{{Kind: OnService, Name: service}}}
@@ -46,90 +45,41 @@ func cluster(v View, k Key) Result {
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
 		ConnectTimeout:       durationpb.New(e.ConnectTimeout.Value),
-		LbPolicy:             lbPolicy(e.Balancer.Value),
-		CircuitBreakers:      circuitBreakers(&e.Limits),
-		OutlierDetection:     outlierDetection(e.Breaker),
+		CircuitBreakers:      circuitBreakers(&e.Limits, e.RetryBudget),
+		OutlierDetection:     outlierDetection(e),
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
-			// Envoy's default sends to shut endpoints when half are; ours
-			// answers 503 instead, as Linkerd and Istio do.
-			HealthyPanicThreshold: &typev3.Percent{Value: 0},
+			HealthyPanicThreshold: &typev3.Percent{Value: panicThreshold(e)},
 		},
+		UpstreamConnectionOptions: connectionOptions(&e.Pool),
 		Metadata: &corev3.Metadata{
-			FilterMetadata: map[string]*structpb.Struct{ServiceMetadata: fields(
-				"namespace", service.Namespace, "name", service.Name,
-				"port", strconv.Itoa(int(port)), "balancer", string(e.Balancer.Value),
-			)},
+			FilterMetadata:      map[string]*structpb.Struct{ServiceMetadata: serviceMetadata(e)},
 			TypedFilterMetadata: map[string]*anypb.Any{BreakerMetadata: toAny(Breaker(e))},
 		},
 	}
-	c.TypedExtensionProtocolOptions = protocolOptions(e.Protocol.Value)
-	c.TransportSocket = transportSocket(e.TLS, e.Protocol.Value)
+	balance(c, e)
+	c.TypedExtensionProtocolOptions = clusterProtocol(e)
+	c.TransportSocket = transportSocket(e.TLS, endpointProtocol(e))
 	r.Resources = one(k.Name, c)
 	return r
 }
 
-func lbPolicy(b policy.Balancer) clusterv3.Cluster_LbPolicy {
-	switch b {
-	case policy.RoundRobin:
-		return clusterv3.Cluster_ROUND_ROBIN
-	case policy.Random:
-		return clusterv3.Cluster_RANDOM
-	default:
-		// Envoy has no peak EWMA; fewest requests in flight is the nearest.
-		return clusterv3.Cluster_LEAST_REQUEST
+// serviceMetadata is what a cluster stands for, and what Envoy has no field of a
+// cluster for.
+func serviceMetadata(e *policy.Effective) *structpb.Struct {
+	kv := []string{
+		"namespace", e.Namespace, "name", e.Service,
+		"port", strconv.Itoa(int(e.Port)), "balancer", string(e.Balancer.Value),
 	}
-}
-
-// circuitBreakers sets all four: what is not set is not unlimited in Envoy but
-// 1024 connections, pending and requests, and 3 retries.
-func circuitBreakers(l *policy.Limits) *clusterv3.CircuitBreakers {
-	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
-		MaxConnections:     wrapperspb.UInt32(l.MaxConnections.Value),
-		MaxPendingRequests: wrapperspb.UInt32(l.MaxPending.Value),
-		MaxRequests:        wrapperspb.UInt32(l.MaxRequests.Value),
-		MaxRetries:         wrapperspb.UInt32(l.MaxRetries.Value),
-	}}}
-}
-
-// outlierDetection is the nearest that Envoy can do: it has no probes, so the
-// penalties become ejection times.
-func outlierDetection(b *policy.Breaker) *clusterv3.OutlierDetection {
-	if b == nil {
-		return nil
+	if e.Subset != nil {
+		kv = append(kv, "subset", e.Subset.Name)
 	}
-	on := wrapperspb.UInt32(100)
-	off := wrapperspb.UInt32(0)
-	o := &clusterv3.OutlierDetection{
-		Consecutive_5Xx:                    wrapperspb.UInt32(b.MaxFailures.Value),
-		EnforcingConsecutive_5Xx:           on,
-		EnforcingConsecutiveGatewayFailure: off,
-		EnforcingSuccessRate:               off,
-		Interval:                           durationpb.New(min(b.MinPenalty.Value, 10*time.Second)),
-		BaseEjectionTime:                   durationpb.New(b.MinPenalty.Value),
-		MaxEjectionTime:                    durationpb.New(b.MaxPenalty.Value),
-		MaxEjectionTimeJitter:              durationpb.New(jitter(b)),
-		// Linkerd has no guard: all endpoints can be shut.
-		MaxEjectionPercent: on,
+	if d := e.Pool.TCPIdleTimeout; d.IsSet() {
+		kv = append(kv, "tcp_idle_timeout", d.Value.String())
 	}
-	if b.MaxFailures.Value == 0 {
-		o.EnforcingConsecutive_5Xx = off
-		o.Consecutive_5Xx = nil // 0 would mean "at once" to some readers
+	if d := e.Pool.MaxConnectionDuration; d.IsSet() {
+		kv = append(kv, "tcp_max_connection_duration", d.Value.String())
 	}
-	if s := b.SuccessRate; s != nil && s.Threshold.Value > 0 {
-		o.EnforcingFailurePercentage = on
-		// Envoy ejects at or above, Linkerd below: one more percent of failure
-		// than the threshold leaves.
-		o.FailurePercentageThreshold = wrapperspb.UInt32(uint32(min(100, 100-s.Threshold.Value*100+1)))
-		o.FailurePercentageMinimumHosts = wrapperspb.UInt32(1)
-		o.FailurePercentageRequestVolume = wrapperspb.UInt32(s.MinRequests.Value)
-		o.Interval = durationpb.New(s.Window.Value)
-	}
-	return o
-}
-
-// jitter is of the first penalty; Envoy's does not grow with the penalty.
-func jitter(b *policy.Breaker) time.Duration {
-	return time.Duration(min(float64(b.MinPenalty.Value)*b.Jitter.Value, float64(b.MaxPenalty.Value)))
+	return fields(kv...)
 }
 
 // inboundCluster leads to the program behind the sidecar.
@@ -153,9 +103,9 @@ func inboundCluster(v View, k Key, public uint16) Result {
 		Name:                 k.Name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(time.Second),
-		CircuitBreakers:      circuitBreakers(noLimits()),
+		CircuitBreakers:      circuitBreakers(noLimits(), nil),
 
-		TypedExtensionProtocolOptions: protocolOptions(v.World.InstancePort(p, port).Protocol),
+		TypedExtensionProtocolOptions: packOptions(httpProtocol(v.World.InstancePort(p, port).Protocol)),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
 			ClusterName: k.Name,
 			Endpoints:   []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{lbEndpoint(address, nil)}}},
@@ -165,11 +115,6 @@ func inboundCluster(v View, k Key, public uint16) Result {
 		}},
 	})
 	return r
-}
-
-func noLimits() *policy.Limits {
-	u := policy.Value[uint32]{Value: policy.Unlimited}
-	return &policy.Limits{MaxConnections: u, MaxPending: u, MaxRequests: u, MaxRetries: u}
 }
 
 // endpoints of a service's port. They do not depend on who asks.
