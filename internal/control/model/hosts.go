@@ -49,6 +49,12 @@ func ParseAuthority(authority, clientNamespace string) (Authority, bool) {
 	return Authority{}, false
 }
 
+// SplitAuthority gives the host and the port of an authority, in lower case. It
+// is false where it is none.
+func SplitAuthority(authority string) (host string, port uint16, ok bool) {
+	return splitPort(strings.ToLower(authority))
+}
+
 // splitPort cuts the port off; without one it is 80, the default of http.
 func splitPort(authority string) (host string, port uint16, ok bool) {
 	i := strings.LastIndexByte(authority, ':')

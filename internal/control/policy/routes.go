@@ -76,6 +76,34 @@ func (t *Table) routes(client model.Client, service model.Name, port uint16, tra
 	return r, nil
 }
 
+// HostRoutes are the rules for a host that is no Service, and whether anybody
+// speaks of it. Only VirtualServices do.
+func (t *Table) HostRoutes(client model.Client, host string, port uint16) (*Routes, bool) {
+	a := istio.Host(istio.Asked{World: t.world, Client: client, Labels: t.world.LabelsOf(client), Host: host, Port: port})
+	r := &Routes{Client: client, Service: model.HostOf(host), Port: port}
+	r.take(routing.Istio, a)
+	t.stack(r, nil)
+	return r, a.Speaks
+}
+
+// TCP is where bytes to a port of a service go that are no requests: backends
+// with weights, the service itself where no rule says anything.
+func (t *Table) TCP(client model.Client, service model.Name, port uint16) (backends []routing.Backend, services []model.Name) {
+	s := t.world.Service(service.Namespace, service.Name)
+	if s == nil || s.Port(port) == nil {
+		return nil, nil
+	}
+	p := s.Port(port)
+	a := istio.TCP(routing.Input{
+		World: t.world, Client: client, Labels: t.world.LabelsOf(client),
+		Service: s, Port: p, Objects: t.world.Rules(service),
+	})
+	if a.Speaks && len(a.Rules) > 0 {
+		return a.Rules[0].Backends, a.Services
+	}
+	return toItself(s, p).Backends, a.Services
+}
+
 // take adds a dialect's answer: the first that speaks governs, and the rules of
 // all further ones lose.
 func (r *Routes) take(d routing.Dialect, a routing.Answer) {

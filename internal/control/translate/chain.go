@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/routing"
 )
 
 // Names that Envoy gives to its filters.
@@ -44,19 +45,19 @@ func newListener(name, address string, d corev3.TrafficDirection) chains {
 
 func (c chains) resource() Resource { return Resource{Name: c.l.GetName(), Message: c.l} }
 
-// serve adds what a protocol needs: HTTP goes by the routes of m, bytes to the
-// cluster, and where it is not known which it is the connection is looked at.
-func (c chains) serve(p model.Protocol, cluster string, m *hcmv3.HttpConnectionManager) {
+// serve adds what a protocol needs: HTTP goes by the routes of m, all else as
+// bytes says, and where it is not known which it is the connection is looked at.
+func (c chains) serve(p model.Protocol, bytes *tcpv3.TcpProxy, m *hcmv3.HttpConnectionManager) {
 	switch {
 	case p.HTTP():
 		c.http(m)
 	case p.Opaque():
-		c.l.FilterChains = append(c.l.FilterChains, tcpChain(c.l.GetName(), cluster))
+		c.l.FilterChains = append(c.l.FilterChains, tcpChain(c.l.GetName(), bytes))
 	default:
 		c.inspect()
 		c.http(m)
 		c.l.FilterChains[0].FilterChainMatch = &listenerv3.FilterChainMatch{ApplicationProtocols: detectedHTTP()}
-		c.l.DefaultFilterChain = tcpChain(c.l.GetName(), cluster)
+		c.l.DefaultFilterChain = tcpChain(c.l.GetName(), bytes)
 	}
 }
 
@@ -95,11 +96,32 @@ func httpFilter(name string, m proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: toAny(m)}}
 }
 
-func tcpChain(listener, cluster string) *listenerv3.FilterChain {
-	return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{filter(tcpName, &tcpv3.TcpProxy{
-		StatPrefix:       statPrefix(listener),
-		ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: cluster},
-	})}}
+func tcpChain(listener string, m *tcpv3.TcpProxy) *listenerv3.FilterChain {
+	m.StatPrefix = statPrefix(listener)
+	return &listenerv3.FilterChain{Filters: []*listenerv3.Filter{filter(tcpName, m)}}
+}
+
+func bytesToCluster(name string) *tcpv3.TcpProxy {
+	return &tcpv3.TcpProxy{ClusterSpecifier: &tcpv3.TcpProxy_Cluster{Cluster: name}}
+}
+
+// bytesTo shares connections among backends by their weights.
+func bytesTo(list []routing.Backend) *tcpv3.TcpProxy {
+	if len(list) == 1 {
+		return bytesToCluster(backendCluster(&list[0]))
+	}
+	weighted := &tcpv3.TcpProxy_WeightedCluster{}
+	for i := range list {
+		if w := list[i].Weight.Value; w > 0 { // Envoy refuses 0 here
+			weighted.Clusters = append(weighted.Clusters, &tcpv3.TcpProxy_WeightedCluster_ClusterWeight{
+				Name: backendCluster(&list[i]), Weight: w,
+			})
+		}
+	}
+	if len(weighted.GetClusters()) == 0 {
+		return bytesToCluster(invalidCluster(nil))
+	}
+	return &tcpv3.TcpProxy{ClusterSpecifier: &tcpv3.TcpProxy_WeightedClusters{WeightedClusters: weighted}}
 }
 
 func filter(name string, m proto.Message) *listenerv3.Filter {

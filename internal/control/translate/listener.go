@@ -87,7 +87,7 @@ func inboundListeners(v View, p *model.Pod, ports []uint16) []Resource {
 		public := p.Public(port)
 		name, cluster := InboundListener(public), InboundCluster(public)
 		l := newListener(name, net.JoinHostPort(ip, strconv.Itoa(int(public))), corev3.TrafficDirection_INBOUND)
-		l.serve(v.World.InstancePort(p, port).Protocol, cluster, inlineRoutes(name, &routev3.VirtualHost{
+		l.serve(v.World.InstancePort(p, port).Protocol, bytesToCluster(cluster), inlineRoutes(name, &routev3.VirtualHost{
 			Name: name, Domains: []string{"*"}, Routes: []*routev3.Route{route("default", cluster)},
 		}))
 		out = append(out, l.resource())
@@ -129,9 +129,12 @@ func (p published) listener(v View, client model.Client) (Resource, []Dep) {
 		l.http(onDemandRoutes(name, publishedPrefix+p.authority))
 		return l.resource(), deps
 	}
-	cluster := ClusterName(service.Name, port.Number, "")
+	to, services := v.Policy.TCP(client, service.Name, port.Number)
+	for _, n := range services {
+		deps = append(deps, Dep{Kind: OnService, Name: n})
+	}
 	routes, more := RoutesOf(v, client, service.Name, port.Number)
-	l.serve(port.Protocol.Protocol, cluster, inlineRoutes(name, &routev3.VirtualHost{
+	l.serve(port.Protocol.Protocol, bytesTo(to), inlineRoutes(name, &routev3.VirtualHost{
 		Name: p.authority, Domains: []string{"*"}, Routes: routes,
 	}))
 	return l.resource(), append(deps, more...)

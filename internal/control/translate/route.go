@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
 )
 
 // routeConfiguration is that of the outbound listener, or of a published
@@ -39,10 +40,26 @@ func virtualHost(v View, k Key) Result {
 func routesFor(v View, authority string, client model.Client) ([]*routev3.Route, string, []Dep) {
 	s, p, deps := resolve(v, authority, client.Namespace)
 	if s == nil {
-		return nil, "", deps
+		routes, more := hostRoutes(v, authority, client)
+		return routes, authority, append(deps, more...)
 	}
 	routes, more := RoutesOf(v, client, s.Name, p.Number)
 	return routes, hostPort(s.Host(), p.Number), append(deps, more...)
+}
+
+// hostRoutes are the routes for a host that is no service, nil where no rule
+// speaks of it.
+func hostRoutes(v View, authority string, client model.Client) ([]*routev3.Route, []Dep) {
+	host, port, ok := model.SplitAuthority(authority)
+	if !ok {
+		return nil, nil
+	}
+	deps := []Dep{{Kind: OnService, Name: model.HostOf(host)}, {Kind: OnService, Name: model.AnyHost}}
+	r, speaks := v.Policy.HostRoutes(client, host, port)
+	if !speaks {
+		return nil, deps
+	}
+	return routesOf(v, client, r, deps)
 }
 
 // RoutesOf are the routes for a client's requests to one port of a service, in
@@ -53,7 +70,10 @@ func RoutesOf(v View, client model.Client, service model.Name, port uint16) ([]*
 	if err != nil {
 		return nil, nil
 	}
-	var deps []Dep
+	return routesOf(v, client, r, nil)
+}
+
+func routesOf(v View, client model.Client, r *policy.Routes, deps []Dep) ([]*routev3.Route, []Dep) {
 	for _, n := range r.Services {
 		deps = append(deps, Dep{Kind: OnService, Name: n})
 	}
