@@ -134,6 +134,8 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		}
 		must(t, json.Indent(w, accruals[0], "", "  "))
 		w.WriteByte('\n')
+	case "routes":
+		routes(t, w, off, ask[1], ask[2], ask[3])
 	case "protocols":
 		protocols(t, w, off, model.Name{Namespace: ask[1], Name: ask[2]})
 	case "listeners":

@@ -21,9 +21,7 @@ import (
 func editsOf(o source.Object, at string, ops *networkingv1alpha3.Headers_HeaderOperations) []routing.HeaderEdit {
 	var out []routing.HeaderEdit
 	for _, name := range ops.GetRemove() {
-		if !source.IsAuthority(name) {
-			out = append(out, routing.HeaderEdit{Op: routing.Remove, Name: strings.ToLower(name), Origin: origin.Of(o, at+".remove")})
-		}
+		out = append(out, routing.HeaderEdit{Op: routing.Remove, Name: strings.ToLower(name), Origin: origin.Of(o, at+".remove")})
 	}
 	add := func(op routing.EditOp, values map[string]string) {
 		for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -40,6 +38,21 @@ func editsOf(o source.Object, at string, ops *networkingv1alpha3.Headers_HeaderO
 	add(routing.Set, ops.GetSet())
 	add(routing.Add, ops.GetAdd())
 	return out
+}
+
+// edits are the changes of headers that proxies can make; the others lose.
+func (q *question) edits(o source.Object, at string, h *networkingv1alpha3.Headers) (request, answer []routing.HeaderEdit) {
+	return q.possible(editsOf(o, at+".request", h.GetRequest()), false), q.possible(editsOf(o, at+".response", h.GetResponse()), true)
+}
+
+func (q *question) possible(edits []routing.HeaderEdit, answer bool) []routing.HeaderEdit {
+	return slices.DeleteFunc(edits, func(e routing.HeaderEdit) bool {
+		why := e.Refused(answer)
+		if why != "" {
+			q.lose(e.Origin, "%s", why)
+		}
+		return why != ""
+	})
 }
 
 // authorityOf is the host that edits of headers set, which Istio takes for a

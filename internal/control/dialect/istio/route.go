@@ -69,8 +69,7 @@ func (q *question) base(j *joined) routing.Rule {
 		r.Also = []origin.Origin{j.root.origin("")}
 	}
 	if w, ok := j.from(func(h *httpRoute) bool { return h.Headers != nil }); ok {
-		r.RequestHeaders = editsOf(w.object, w.at+".headers.request", w.Headers.GetRequest())
-		r.ResponseHeaders = editsOf(w.object, w.at+".headers.response", w.Headers.GetResponse())
+		r.RequestHeaders, r.ResponseHeaders = q.edits(w.object, w.at+".headers", w.Headers)
 	}
 	if w, ok := j.from(func(h *httpRoute) bool { return h.CorsPolicy != nil }); ok {
 		r.CORS = corsOf(w)
@@ -116,8 +115,7 @@ func (q *question) backends(w written) []routing.Backend {
 		field := fmt.Sprintf("%s.route[%d]", w.at, i)
 		b := q.backend(w.object, field+".destination", d.GetDestination())
 		b.Weight = weightOf(w.object, field, d.GetWeight(), len(list))
-		b.RequestHeaders = editsOf(w.object, field+".headers.request", d.GetHeaders().GetRequest())
-		b.ResponseHeaders = editsOf(w.object, field+".headers.response", d.GetHeaders().GetResponse())
+		b.RequestHeaders, b.ResponseHeaders = q.edits(w.object, field+".headers", d.GetHeaders())
 		out = append(out, b)
 	}
 	return out
