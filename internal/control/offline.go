@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/reclosermesh/recloser/internal/control/dialect/gateway"
+	"github.com/reclosermesh/recloser/internal/control/dialect/istio"
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
@@ -44,6 +46,14 @@ func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.F
 		for _, o := range w.Objects(kind) {
 			out = append(out, policy.CheckAnnotations(o)...)
 		}
+	}
+	for _, kind := range []source.Kind{source.HTTPRoute, source.GRPCRoute, source.LinkerdHTTPRoute, source.BackendTrafficPolicy} {
+		for _, o := range w.Objects(kind) {
+			out = append(out, gateway.Check(w, o)...)
+		}
+	}
+	for _, o := range w.Objects(source.VirtualService) {
+		out = append(out, istio.Check(w, o)...)
 	}
 	for _, p := range w.Pods() {
 		if len(p.Spec.OwnerReferences) == 0 { // else the finding is its owner's
