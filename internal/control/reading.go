@@ -24,6 +24,11 @@ type Reading struct {
 	// Problems are what sources refused or passed over, and what proxies
 	// refused. What follows from the objects is not among them.
 	Problems []lint.Finding `json:"problems"`
+	// RootNamespace is where the rules for the whole mesh are; empty:
+	// policy.RootNamespace.
+	RootNamespace string `json:"rootNamespace,omitempty"`
+	// RootNamespace holds the rules for the whole mesh.
+	RootNamespace string `json:"rootNamespace"`
 	// Memory is what holds although the objects do not say it any more.
 	Memory Memory `json:"memory,omitzero"`
 }
@@ -50,7 +55,12 @@ func (c *Control) Reading() (*Reading, error) {
 	r := &Reading{
 		Objects:  make([]ReadObject, len(objects)),
 		Problems: append(slices.Clone(s.problems), c.xds.Findings()...),
-		Memory:   Memory{Ports: s.view.World.Memory(), Services: s.view.Policy.Memory()},
+
+		RootNamespace: s.view.Policy.RootNamespace(),
+
+		RootNamespace: s.view.Policy.RootNamespace(),
+
+		Memory: Memory{Ports: s.view.World.Memory(), Services: s.view.Policy.Memory()},
 	}
 	if r.Problems == nil {
 		r.Problems = []lint.Finding{}
@@ -83,7 +93,7 @@ func Restore(r *Reading) (*Offline, error) {
 		return nil, errors.Join(errs...)
 	}
 	o := &Offline{World: model.Restore(objects, r.Memory.Ports)}
-	o.Policy = policy.Restore(o.World, r.Memory.Services)
+	o.Policy = policy.Restore(policy.New(r.RootNamespace), o.World, r.Memory.Services)
 	o.Findings = findings(r.Problems, o.World, o.Policy)
 	return o, nil
 }

@@ -1,12 +1,14 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/reclosermesh/recloser/api/v1alpha1"
+	"github.com/reclosermesh/recloser/internal/control/dialect/linkerd"
 	"github.com/reclosermesh/recloser/internal/control/origin"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
@@ -49,13 +51,6 @@ var knownElsewhere = map[string]bool{
 	"balancer.alpha.linkerd.io/penalize-failures":                 true,
 	"balancer.alpha.linkerd.io/load-biaser-penalty":               true,
 	"balancer.alpha.linkerd.io/load-biaser-max-retry-after":       true,
-	"retry.linkerd.io/http":                                       true,
-	"retry.linkerd.io/grpc":                                       true,
-	"retry.linkerd.io/limit":                                      true,
-	"retry.linkerd.io/timeout":                                    true,
-	"timeout.linkerd.io/request":                                  true,
-	"timeout.linkerd.io/response":                                 true,
-	"timeout.linkerd.io/idle":                                     true,
 }
 
 // Bounds from Linkerd: its policy controller's and its proxy's own checks.
@@ -97,7 +92,7 @@ func parseService(o source.Object, old *servicePolicy) *servicePolicy {
 	p.routeTo = keep(r, r.routeTo(), old, func(p *servicePolicy) Value[target] { return p.routeTo })
 	r.portLists()
 	r.strangers()
-	p.findings = r.findings
+	p.findings = append(r.findings, linkerd.CheckAnnotations(o)...)
 	return p
 }
 
@@ -109,6 +104,11 @@ func CheckAnnotations(o source.Object) []source.Problem {
 		return parseService(o, nil).findings
 	}
 	r := &reader{object: o, values: o.Meta().GetAnnotations()}
+	for _, name := range linkerd.Annotations() {
+		if _, ok := r.values[name]; ok {
+			r.find(name, source.Warning, "wrong-object", "this is read from Services and routes only", "", "move it to the Service, or to an HTTPRoute or GRPCRoute")
+		}
+	}
 	for _, name := range ServiceAnnotations() {
 		if _, ok := r.values[name]; ok {
 			r.find(name, source.Warning, "wrong-object", "this is read from Services only", "", "move it to the Service")
@@ -283,17 +283,14 @@ func (r *reader) strangers() {
 		default:
 			continue
 		}
-		known := false
-		for _, k := range ServiceAnnotations() {
-			known = known || k == name
-		}
+		all := slices.Concat(ServiceAnnotations(), linkerd.Annotations())
 		switch {
-		case known:
+		case slices.Contains(all, name):
 		case knownElsewhere[name]:
 			r.find(name, source.Warning, "not-supported", "Linkerd knows this annotation; it is not acted on here yet", "", "")
 		default:
 			mend := ""
-			if near := source.Nearest(name, ServiceAnnotations()); near != "" {
+			if near := source.Nearest(name, all); near != "" {
 				mend = "did you mean " + near + "?"
 			}
 			r.find(name, source.Warning, "unknown-annotation", "there is no such annotation; it is passed over", "", mend)

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
@@ -15,7 +16,10 @@ type Remembered struct {
 	Balancer   Value[Balancer]      `json:"balancer"`
 	FailFast   Value[time.Duration] `json:"failFast"`
 	MaxWaiting Value[uint32]        `json:"maxWaiting"`
-	Breaker    *Breaker             `json:"breaker,omitempty"`
+	Stacks     Value[bool]          `json:"stacks"`
+	// RouteTo is as the annotation has it; unset: there is none.
+	RouteTo Value[string] `json:"routeTo,omitzero"`
+	Breaker *Breaker      `json:"breaker,omitempty"`
 }
 
 // Memory is what a Table does not have from its World, in no order. Restore
@@ -24,9 +28,14 @@ func (t *Table) Memory() []Remembered {
 	var out []Remembered
 	for name, p := range t.services {
 		stale := p.balancer.Origin.Stale || p.failFast.Origin.Stale || p.maxWaiting.Origin.Stale ||
+			p.stacks.Origin.Stale || p.routeTo.Origin.Stale ||
 			p.breaker != nil && p.breaker.Mode.Origin.Stale
 		if stale {
-			out = append(out, Remembered{name.Namespace, name.Name, p.balancer, p.failFast, p.maxWaiting, p.breaker})
+			out = append(out, Remembered{
+				Namespace: name.Namespace, Service: name.Name,
+				Balancer: p.balancer, FailFast: p.failFast, MaxWaiting: p.maxWaiting, Breaker: p.breaker, Stacks: p.stacks,
+				RouteTo: Value[string]{Value: p.routeTo.Value.String(), Origin: p.routeTo.Origin},
+			})
 		}
 	}
 	return out
@@ -34,16 +43,27 @@ func (t *Table) Memory() []Remembered {
 
 // Restore makes the Table of a World with the memory that the Table of an equal
 // World had. Values that are still good are read from the World all the same.
-func Restore(w *model.World, memory []Remembered) *Table {
+// empty is what New gives.
+func Restore(empty *Table, w *model.World, memory []Remembered) *Table {
 	if len(memory) == 0 {
-		return Build(nil, w)
+		return Build(empty, w)
 	}
-	prev := &Table{world: &model.World{}, services: map[model.Name]*servicePolicy{}}
+	prev := &Table{world: empty.world, root: empty.root, services: map[model.Name]*servicePolicy{}}
 	for i := range memory {
 		m := &memory[i]
+		to, _ := parseTarget(m.RouteTo.Value) // it was written by target.String
 		prev.services[model.Name{Namespace: m.Namespace, Name: m.Service}] = &servicePolicy{
-			balancer: m.Balancer, failFast: m.FailFast, maxWaiting: m.MaxWaiting, breaker: m.Breaker,
+			balancer: m.Balancer, failFast: m.FailFast, maxWaiting: m.MaxWaiting, breaker: m.Breaker, stacks: m.Stacks,
+			routeTo: Value[target]{Value: to, Origin: m.RouteTo.Origin},
 		}
 	}
 	return Build(prev, w)
+}
+
+// String is the target as parseTarget reads it.
+func (t target) String() string {
+	if t.port == 0 {
+		return t.host
+	}
+	return t.host + ":" + strconv.Itoa(int(t.port))
 }
