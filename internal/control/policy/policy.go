@@ -9,6 +9,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -140,7 +141,7 @@ type Table struct {
 // last good values come from.
 func Build(prev *Table, w *model.World) *Table {
 	if prev == nil {
-		prev = New(RootNamespace)
+		prev = New("")
 	}
 	t := &Table{world: w, root: prev.root, services: prev.services}
 	changed := model.Diff(prev.world, w).Services
@@ -219,15 +220,27 @@ func (t *Table) Effective(client model.Client, service model.Name, port uint16, 
 	return e, nil
 }
 
+// EffectiveVia is Effective for requests that come by way of a service that has
+// the say over the breaker; a zero via has none.
+func (t *Table) EffectiveVia(client model.Client, via, service model.Name, port uint16, subset string) (*Effective, error) {
+	e, err := t.Effective(client, service, port, subset)
+	if p := t.services[via]; err == nil && p != nil && p.breaker != nil {
+		e.Breaker, e.BreakerOff = p.breaker, Origin{}
+		e.FailFast, e.MaxWaiting = p.failFast, p.maxWaiting
+		e.Outlier = nil
+	}
+	return e, err
+}
+
 func noLimits() Limits {
 	unlimited := Value[uint32]{Value: Unlimited, Origin: Origin{Default: "Recloser: no limit"}}
 	return Limits{unlimited, unlimited, unlimited, unlimited}
 }
 
-// New is the Table of an empty World, to be the first prev of Build where the
-// namespace of the rules for the whole mesh is not RootNamespace.
+// New is the Table of an empty World, to be the first prev of Build: it has the
+// namespace of the rules for the whole mesh, RootNamespace where none is given.
 func New(rootNamespace string) *Table {
-	return &Table{world: &model.World{}, root: rootNamespace}
+	return &Table{world: &model.World{}, root: cmp.Or(rootNamespace, RootNamespace)}
 }
 
 // RootNamespace is where the rules for the whole mesh are.

@@ -72,6 +72,7 @@ func (t *Table) routes(client model.Client, service model.Name, port uint16, tra
 	}
 	rules, losers := linkerd.Overlay(in, r.Rules)
 	r.Rules, r.Losers = rules, append(r.Losers, losers...)
+	t.lendBreaker(r)
 	t.stack(r, append(trail, service))
 	return r, nil
 }

@@ -101,6 +101,38 @@ func (t *Table) stack(r *Routes, trail []model.Name) {
 	r.Rules, r.Losers = rules, append(r.Losers, losers...)
 }
 
+// lendBreaker lets a Service's breaker hold for the backends of its routes, as
+// Linkerd has it: whoever sets failure accrual on the Service that callers name
+// means all endpoints that its requests reach. VirtualServices are Istio's,
+// where each destination has its own DestinationRule, and a backend that stacks
+// keeps its own policy.
+func (t *Table) lendBreaker(r *Routes) {
+	p := t.services[r.Service]
+	if p == nil || p.breaker == nil || r.Dialect == routing.Istio {
+		return
+	}
+	r.Rules = slices.Clone(r.Rules)
+	told := map[model.Name]bool{}
+	for i := range r.Rules {
+		rule := &r.Rules[i]
+		rule.Backends = slices.Clone(rule.Backends)
+		for j := range rule.Backends {
+			b := &rule.Backends[j]
+			own := t.services[b.Service]
+			if b.Service == r.Service || b.Invalid != "" || own == nil || own.stacks.Value {
+				continue
+			}
+			b.Via = r.Service
+			if own.breaker != nil && !told[b.Service] {
+				told[b.Service] = true
+				r.Losers = append(r.Losers, routing.Loser{Origin: own.breaker.Mode.Origin, Reason: fmt.Sprintf(
+					"requests to it by way of %s are under the breaker of %s, as in Linkerd; %s: \"true\" on %s keeps its own",
+					r.Service.Name, r.Service.Name, StackAnnotation, b.Service.Name)})
+			}
+		}
+	}
+}
+
 func circle(trail []model.Name, again model.Name) string {
 	var names []string
 	for _, n := range append(slices.Clone(trail), again) {

@@ -105,6 +105,9 @@ type Backend struct {
 	Subset string `json:"subset,omitempty"`
 	// Weight is the share beside the rule's other backends; 0: never used.
 	Weight origin.Value[uint32] `json:"weight"`
+	// Via is the Service whose breaker holds for the backend instead of its own,
+	// as Linkerd has it: that of the Service that was asked for. Zero: its own.
+	Via model.Name `json:"via,omitzero"`
 	// Invalid says why there is no such backend; its share of the requests is
 	// answered with 500 (Gateway API, HTTPBackendRef). Empty: all is well.
 	Invalid string `json:"invalid,omitempty"`

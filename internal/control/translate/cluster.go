@@ -31,19 +31,23 @@ func cluster(v View, k Key) Result {
 	if port, ok := parseInbound(k.Name); ok {
 		return inboundCluster(v, k, port)
 	}
-	service, port, subset, ok := ParseCluster(k.Name)
+	assignment, via := cutVia(k.Name)
+	service, port, subset, ok := ParseCluster(assignment)
 	if !ok {
 		return Result{}
 	}
 	r := Result{Deps: []Dep{{Kind: OnService, Name: service}}}
-	e, err := v.Policy.Effective(k.Client, service, port, subset)
+	if via != (model.Name{}) {
+		r.Deps = append(r.Deps, Dep{Kind: OnService, Name: via})
+	}
+	e, err := v.Policy.EffectiveVia(k.Client, via, service, port, subset)
 	if err != nil {
 		return r // there is no such service or port
 	}
 	c := &clusterv3.Cluster{
 		Name:                 k.Name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()},
+		EdsClusterConfig:     edsConfig(k.Name, assignment),
 		ConnectTimeout:       durationpb.New(e.ConnectTimeout.Value),
 		CircuitBreakers:      circuitBreakers(&e.Limits, e.RetryBudget),
 		OutlierDetection:     outlierDetection(e),
@@ -61,6 +65,16 @@ func cluster(v View, k Key) Result {
 	c.TransportSocket = transportSocket(e.TLS, endpointProtocol(e))
 	r.Resources = one(k.Name, c)
 	return r
+}
+
+// edsConfig says which endpoints a cluster has, where they are not called as it
+// is.
+func edsConfig(cluster, assignment string) *clusterv3.Cluster_EdsClusterConfig {
+	out := &clusterv3.Cluster_EdsClusterConfig{EdsConfig: ads()}
+	if assignment != cluster {
+		out.ServiceName = assignment
+	}
+	return out
 }
 
 // serviceMetadata is what a cluster stands for, and what Envoy has no field of a

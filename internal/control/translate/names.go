@@ -27,6 +27,20 @@ func ClusterName(service model.Name, port uint16, subset string) string {
 	return fmt.Sprintf("outbound|%d|%s|%s", port, subset, service.Host())
 }
 
+// viaPart parts the name of a cluster from the Service by way of which its
+// requests come, where that one's breaker holds for them.
+const viaPart = "|via|"
+
+// cutVia takes the name apart: via is zero where a cluster is all by itself.
+func cutVia(name string) (cluster string, via model.Name) {
+	cluster, by, ok := strings.Cut(name, viaPart)
+	if !ok {
+		return name, model.Name{}
+	}
+	svc, ns, _ := strings.Cut(by, ".")
+	return cluster, model.Name{Namespace: ns, Name: svc}
+}
+
 // InboundCluster is the name of the cluster that leads to the program itself.
 func InboundCluster(port uint16) string { return fmt.Sprintf("inbound|%d||", port) }
 

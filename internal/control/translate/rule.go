@@ -109,7 +109,11 @@ func backendCluster(b *routing.Backend) string {
 	if b.Invalid != "" {
 		return invalidCluster(b)
 	}
-	return ClusterName(b.Service, b.Port, b.Subset)
+	name := ClusterName(b.Service, b.Port, b.Subset)
+	if b.Via != (model.Name{}) {
+		name += viaPart + b.Via.Name + "." + b.Via.Namespace
+	}
+	return name
 }
 
 func invalidCluster(b *routing.Backend) string {
