@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/reclosermesh/recloser/internal/control"
+	"github.com/reclosermesh/recloser/internal/control/policy"
 	"github.com/reclosermesh/recloser/internal/control/source"
 	"github.com/reclosermesh/recloser/internal/control/source/file"
 	"github.com/reclosermesh/recloser/internal/observe"
@@ -50,6 +51,7 @@ It runs no workloads and no proxies; 'recloser up' does.`,
 	f := cmd.Flags()
 	f.StringArrayVarP(&paths, "filename", "f", nil, "manifest file or folder; may be given several times")
 	f.StringVar(&cfg.Control.XDSAddress, "xds-address", control.DefaultXDSAddress, "where proxies connect")
+	f.StringVar(&cfg.Control.RootNamespace, "root-namespace", policy.RootNamespace, "namespace of the DestinationRules for the whole mesh")
 	f.StringVar(&cfg.Observe.Address, "http-address", observe.DefaultAddress, "where the HTTP API listens")
 	f.BoolVar(&cfg.Observe.AllowRemote, "http-allow-remote", false, "let other machines use the HTTP API, which has no authentication yet")
 	f.StringVar(&cfg.Observe.Store.Dir, "data-dir", "", "folder for metrics; without it they are temporary")

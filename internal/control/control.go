@@ -54,6 +54,9 @@ type Config struct {
 	XDSListener net.Listener
 	// XDSAddress defaults to 127.0.0.1:8086.
 	XDSAddress string
+	// RootNamespace is where the DestinationRules for the whole mesh are. It
+	// defaults to policy.RootNamespace.
+	RootNamespace string
 	// Debounce and MaxDebounce of pushes: see xds.Config.
 	Debounce, MaxDebounce time.Duration
 	Logger                *slog.Logger
@@ -106,7 +109,7 @@ func New(cfg Config) *Control {
 		bound:    make(chan struct{}),
 	}
 	world := model.Build(nil, nil)
-	c.state.Store(newState(world, policy.Build(nil, world), nil))
+	c.state.Store(newState(world, policy.Build(policy.New(cfg.RootNamespace), world), nil))
 	return c
 }
 

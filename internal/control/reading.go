@@ -61,6 +61,8 @@ func (c *Control) Reading() (*Reading, error) {
 		RootNamespace: s.view.Policy.RootNamespace(),
 
 		Memory: Memory{Ports: s.view.World.Memory(), Services: s.view.Policy.Memory()},
+
+		RootNamespace: s.view.Policy.RootNamespace(),
 	}
 	if r.Problems == nil {
 		r.Problems = []lint.Finding{}
