@@ -158,7 +158,7 @@ func (c *Cluster) makePlan() (p *plan, last int) {
 		if i < len(c.hashes) {
 			l.hash = c.hashes[i]
 		}
-		if l.members = slices.DeleteFunc(l.members, func(m *members) bool { return len(m.endpoints) == 0 }); len(l.members) == 0 {
+		if len(l.members) == 0 {
 			continue
 		}
 		l.weights = c.localityWeights(l.members, byLevel[i])
@@ -191,32 +191,49 @@ type pickerKey struct {
 // localities are the endpoints of a priority that get requests: in one list, or
 // by locality. mu is held.
 func (c *Cluster) localities(priority int, all []*Endpoint, panics bool) []*members {
-	ready := all
-	if !panics {
-		ready = slices.DeleteFunc(slices.Clone(all), func(e *Endpoint) bool { return e.breaker.State() != breaker.Closed })
+	one := &members{endpoints: make([]*Endpoint, 0, len(all))}
+	for _, e := range all {
+		if panics || e.breaker.State() == breaker.Closed {
+			one.endpoints = append(one.endpoints, e)
+		}
 	}
-	weighted := c.cfg.Load().LocalityWeighted && weighty(ready)
+	if len(one.endpoints) == 0 {
+		return nil
+	}
+	out := []*members{one}
+	if c.cfg.Load().LocalityWeighted && weighty(one.endpoints) {
+		out = split(one.endpoints)
+	}
+	for _, m := range out {
+		k := pickerKey{priority: priority}
+		if m != one {
+			k.locality = m.endpoints[0].place.Load().Locality
+		}
+		m.picker, m.weights = c.pickerOf(k), weightsOf(m.endpoints)
+		for _, e := range m.endpoints {
+			m.slowUntil = max(m.slowUntil, e.breaker.SlowUntil())
+		}
+	}
+	return out
+}
+
+// split makes a list of each locality that has a weight: Envoy gives the others
+// nothing.
+func split(ready []*Endpoint) []*members {
 	var out []*members
 	at := map[Locality]*members{}
 	for _, e := range ready {
-		key := pickerKey{priority: priority}
-		if weighted {
-			key.locality = e.place.Load().Locality
-			if e.place.Load().LocalityWeight == 0 {
-				continue // Envoy gives these nothing
-			}
+		place := e.place.Load()
+		if place.LocalityWeight == 0 {
+			continue
 		}
-		m := at[key.locality]
+		m := at[place.Locality]
 		if m == nil {
-			m = &members{picker: c.pickerOf(key)}
-			at[key.locality] = m
+			m = &members{}
+			at[place.Locality] = m
 			out = append(out, m)
 		}
 		m.endpoints = append(m.endpoints, e)
-		m.slowUntil = max(m.slowUntil, e.breaker.SlowUntil())
-	}
-	for _, m := range out {
-		m.weights = weightsOf(m.endpoints)
 	}
 	return out
 }
