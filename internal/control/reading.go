@@ -27,8 +27,6 @@ type Reading struct {
 	// RootNamespace is where the rules for the whole mesh are; empty:
 	// policy.RootNamespace.
 	RootNamespace string `json:"rootNamespace,omitempty"`
-	// RootNamespace holds the rules for the whole mesh.
-	RootNamespace string `json:"rootNamespace"`
 	// Memory is what holds although the objects do not say it any more.
 	Memory Memory `json:"memory,omitzero"`
 }
@@ -58,11 +56,7 @@ func (c *Control) Reading() (*Reading, error) {
 
 		RootNamespace: s.view.Policy.RootNamespace(),
 
-		RootNamespace: s.view.Policy.RootNamespace(),
-
 		Memory: Memory{Ports: s.view.World.Memory(), Services: s.view.Policy.Memory()},
-
-		RootNamespace: s.view.Policy.RootNamespace(),
 	}
 	if r.Problems == nil {
 		r.Problems = []lint.Finding{}
