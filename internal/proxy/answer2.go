@@ -29,6 +29,12 @@ func (c *conn) receive2(b *answerBox) telemetry.Reason {
 		x.status = 101 // what the 2xx is in HTTP/1.1
 		return c.tunnel2(b)
 	}
+	if x.tries.policy != nil {
+		x.headCame()
+		if c.passedOver(b.resp.Headers) {
+			return telemetry.ViaUpstream
+		}
+	}
 	if x.permit.Probe() || x.status >= 500 {
 		x.settle(x.verdict())
 	}

@@ -21,6 +21,8 @@ type answerBox struct {
 	failure error         // the stream ended before its time
 	stopped bool          // nobody is to wait
 	lasting bool          // the exchange's deadline is none any more
+	spent   bool          // the try's time is over, and no head had been taken
+	headed  bool          // the final head was taken
 }
 
 func newAnswerBox() *answerBox {
@@ -67,6 +69,9 @@ func (b *answerBox) interrupt() { b.change(func() { b.stopped = true }) }
 // late is interrupt at the exchange's deadline.
 func (b *answerBox) late() { b.change(func() { b.stopped = b.stopped || !b.lasting }) }
 
+// tryLate is interrupt at the end of the try's time, which is for the head.
+func (b *answerBox) tryLate() { b.change(func() { b.spent = !b.headed }) }
+
 // last lets the exchange go on beyond its deadline.
 func (b *answerBox) last() { b.change(func() { b.lasting, b.stopped = true, false }) }
 
@@ -85,12 +90,15 @@ func (b *answerBox) head() (h *http2.Head, end bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for len(b.heads) == 0 {
-		if b.stopped || b.failure != nil {
+		if b.stopped || b.spent || b.failure != nil {
 			return nil, false
 		}
 		b.news.Wait()
 	}
 	h, b.heads = b.heads[0], b.heads[1:]
+	if h.Status >= 200 {
+		b.headed, b.spent = true, false
+	}
 	return h, b.headEnd && len(b.heads) == 0
 }
 
@@ -128,10 +136,10 @@ func (b *answerBox) send(p []byte, end bool) bool {
 	b.stream.Conn().Flush()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for !end && b.stream.Queued() > queuedMost && !b.stopped && b.failure == nil {
+	for !end && b.stream.Queued() > queuedMost && !b.stopped && !b.spent && b.failure == nil {
 		b.news.Wait()
 	}
-	return !b.stopped && b.failure == nil
+	return !b.stopped && !b.spent && b.failure == nil
 }
 
 // err is why the stream ended before its time.

@@ -376,6 +376,7 @@ func (x *exchange) isGRPC() bool {
 // fields, and states how much is left of the caller's deadline.
 func (x *exchange) forwardFields(dst []http1.Header) []http1.Header {
 	x.shortenDeadline()
+	dst = x.attempts(dst)
 	if x.fwd.HasRequestID {
 		return dst
 	}

@@ -27,7 +27,9 @@ func (c *conn) exchange2() telemetry.Reason {
 			return why
 		}
 	}
-	if x.whole = c.compose2(); x.malformed {
+	if x.tries.n > 1 {
+		c.composeAgain2()
+	} else if x.whole = c.compose2(); x.malformed {
 		return telemetry.MalformedRequest
 	}
 	if x.whole {
@@ -96,6 +98,14 @@ func (c *conn) compose2() (whole bool) {
 	}
 }
 
+// composeAgain2 is compose2 for a further try: what came with the head is in out
+// still.
+func (c *conn) composeAgain2() {
+	if c.x.kept != nil {
+		c.out = append(c.out[:0], c.x.kept...)
+	}
+}
+
 // try2 is one try on one stream.
 func (c *conn) try2(b *answerBox) telemetry.Reason {
 	x := &c.x
@@ -107,6 +117,9 @@ func (c *conn) try2(b *answerBox) telemetry.Reason {
 	if x.deadline != 0 {
 		defer time.AfterFunc(x.deadline-c.srv.clock(), b.late).Stop()
 	}
+	if x.tries.ends != 0 {
+		defer time.AfterFunc(x.tries.ends-c.srv.clock(), b.tryLate).Stop()
+	}
 	why := c.interrupted()
 	if why == telemetry.ViaUpstream {
 		c.sendBody2(b)
@@ -114,7 +127,7 @@ func (c *conn) try2(b *answerBox) telemetry.Reason {
 	}
 	intact := c.endUpload()
 	// An endpoint that has answered may take no more of the request.
-	if why != telemetry.ViaUpstream || !intact || !b.resp.Tunnel && b.stream.Queued() > 0 {
+	if why != telemetry.ViaUpstream || !intact || x.tries.again || !b.resp.Tunnel && b.stream.Queued() > 0 {
 		b.stream.Reset(xhttp2.ErrCodeCancel)
 		b.stream.Conn().Flush()
 	}
@@ -175,6 +188,7 @@ func (c *conn) sendTrailers2(b *answerBox, trailers []http1.Header) {
 // startUpload2 is startUpload to a stream.
 func (c *conn) startUpload2(b *answerBox) {
 	u := &upload{done: make(chan struct{}), buf: c.srv.buffers.Get().(*buffer)}
+	c.keepsBody(c.out)
 	c.x.upload = u
 	go func() {
 		defer close(u.done)
@@ -217,7 +231,7 @@ func (c *conn) runUpload2(u *upload, b *answerBox) uploadState {
 		if done {
 			u.read.Store(true)
 		}
-		if !c.uploadPiece2(u, b, piece, done) {
+		if !c.x.keep.add(piece) || !c.uploadPiece2(u, b, piece, done) {
 			return uploadRefused
 		}
 		if done {

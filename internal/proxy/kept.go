@@ -78,3 +78,11 @@ func (k *keeper) unseal() []byte {
 	k.sealed = false
 	return k.b
 }
+
+// maxKept is the bound on what is kept of a body; 0: nothing is.
+func (s *Server) maxKept() int {
+	if s.cfg.MaxKept == 0 {
+		return DefaultMaxKept
+	}
+	return max(s.cfg.MaxKept, 0)
+}

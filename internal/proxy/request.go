@@ -26,6 +26,9 @@ type exchange1 struct {
 	torn       bool    // the answer is not complete, and only RST can say so
 	upload     *upload // nil: none is under way
 	unheard    bool    // the caller does not take the answer
+
+	keep keeper // of the body, where it may be wanted again
+	kept []byte // what an earlier try's uploader has read, all of the body so far; nil: there was none
 }
 
 func (c *conn) begin() {
@@ -71,11 +74,13 @@ func (c *conn) admit() telemetry.Reason {
 // forward sends the request to the endpoint and the answer back.
 func (c *conn) forward() (again bool) {
 	x := &c.x
-	x.endpoint.Metrics().Request()
-	why := c.carry()
-	c.endWatch()
-	c.giveBack(why)
-	c.release(&c.up)
+	why := c.try()
+	for c.goesAgain(why) {
+		if why = c.readmit(); why != telemetry.ViaUpstream {
+			return c.refuse(why)
+		}
+		why = c.try()
+	}
 	if why == telemetry.ViaUpstream {
 		return c.finish()
 	}
@@ -87,6 +92,19 @@ func (c *conn) forward() (again bool) {
 	x.closing = true
 	x.torn = x.untilClose
 	return c.finish()
+}
+
+// try is the exchange with one endpoint.
+func (c *conn) try() telemetry.Reason {
+	x := &c.x
+	x.beginTry()
+	x.tries.closing = x.closing
+	x.endpoint.Metrics().Request()
+	why := c.carry()
+	c.endWatch()
+	c.giveBack(why)
+	c.release(&c.up)
+	return why
 }
 
 // carry does so in the protocol that the endpoint speaks.
@@ -148,8 +166,8 @@ func (c *conn) connect(fresh bool) telemetry.Reason {
 	if err != nil {
 		return x.connectFailure(err)
 	}
-	if x.deadline != 0 {
-		left := x.deadline - c.srv.clock() // this look first: the deadline is not early
+	if x.deadline != 0 || x.tries.ends != 0 {
+		left := x.connectBefore() - c.srv.clock() // this look first: the deadline is not early
 		_ = x.conn.SetDeadline(time.Now().Add(left))
 	}
 	c.current.Store(x.conn)
@@ -189,12 +207,23 @@ func (c *conn) replayable() bool {
 // compose makes what is sent first: the head and as much of the body as is
 // here. True: that is all of the request.
 func (c *conn) compose() (whole bool) {
+	x := &c.x
 	var opts http1.ForwardOptions
-	if !c.x.fwd.HasRequestID {
-		opts.Extra = c.x.newRequestID()
+	if !x.fwd.HasRequestID {
+		if x.extra[0].Value == nil {
+			x.newRequestID()
+		}
+		opts.Extra = x.extra[:]
 	}
-	c.out = c.x.fwd.AppendForward(c.out[:0], opts)
-	return c.composeBody()
+	opts.Extra = x.attempts(opts.Extra)
+	c.out = x.forwardable().AppendForward(c.out[:0], opts)
+	if x.tries.n == 1 {
+		return c.composeBody()
+	}
+	if x.kept != nil {
+		x.body = x.kept
+	}
+	return x.whole
 }
 
 func (c *conn) composeBody() (whole bool) {
@@ -255,6 +284,8 @@ func (c *conn) interrupted() telemetry.Reason {
 		return telemetry.IdleTimeout
 	case x.late():
 		return telemetry.RequestTimeout
+	case x.tryLate():
+		return telemetry.PerTryTimeout
 	}
 	return telemetry.ViaUpstream
 }

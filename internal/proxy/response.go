@@ -41,6 +41,9 @@ func (c *conn) receive() telemetry.Reason {
 	if c.resp.Tunnel {
 		return c.tunnel(c.up.b[n:w])
 	}
+	if x.tries.policy != nil && c.dropsAnswer(c.up.b[n:w]) {
+		return telemetry.ViaUpstream
+	}
 	if x.permit.Probe() || c.resp.Status >= 500 {
 		x.settle(x.verdict())
 	}

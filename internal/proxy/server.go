@@ -116,6 +116,13 @@ type ServerConfig struct {
 	Timeouts Timeouts
 	// MaxConnections bounds the downstream connections. 0: none.
 	MaxConnections int
+	// MaxKept bounds what is kept of a request's body so that it can be sent
+	// again or mirrored: a larger one goes out once. 0: DefaultMaxKept;
+	// negative: nothing is kept.
+	MaxKept int
+	// MaxMirrors bounds the mirrored copies under way. 0: mirror.DefaultMax;
+	// negative: none is sent.
+	MaxMirrors int
 	// Wrap makes the transport of an accepted connection, as listener.Config
 	// says. nil: plain.
 	Wrap      func(context.Context, net.Conn) (net.Conn, error)

@@ -70,6 +70,7 @@ func (u *upload) received() bool { return u == nil || u.read.Load() }
 // have been sent.
 func (c *conn) startUpload() {
 	u := &upload{done: make(chan struct{}), buf: c.srv.buffers.Get().(*buffer)}
+	c.keepsBody(c.x.body)
 	c.x.upload = u
 	go func() {
 		defer close(u.done)
@@ -99,7 +100,7 @@ func (c *conn) runUpload(u *upload) uploadState {
 			u.left = u.buf.b[k:n]
 			u.read.Store(true)
 		}
-		if !c.uploadPiece(u, u.buf.b[:k]) {
+		if !c.x.keep.add(u.buf.b[:k]) || !c.uploadPiece(u, u.buf.b[:k]) {
 			return uploadRefused
 		}
 		if done {
@@ -110,7 +111,7 @@ func (c *conn) runUpload(u *upload) uploadState {
 
 func (c *conn) uploadLength(u *upload, left int64) uploadState {
 	for left > 0 {
-		if left >= spliceFrom && c.splices() {
+		if left >= spliceFrom && c.splices() && !c.x.keep.keeping() {
 			// The last bytes are left to the loop below.
 			u.splicing.Store(true)
 			n, err := io.Copy(c.x.conn.Conn, &io.LimitedReader{R: c.down.Conn, N: min(left-bufferSize, splicePiece)})
@@ -134,7 +135,7 @@ func (c *conn) uploadLength(u *upload, left int64) uploadState {
 		if left -= int64(n); left == 0 {
 			u.read.Store(true)
 		}
-		if !c.uploadPiece(u, u.buf.b[:n]) {
+		if !c.x.keep.add(u.buf.b[:n]) || !c.uploadPiece(u, u.buf.b[:n]) {
 			return uploadRefused
 		}
 	}
