@@ -30,7 +30,8 @@ const (
 type PathConfig struct {
 	Kind PathKind
 	// Value is what is put in. \0 to \9 are the groups of a ReplaceRegex, \\ is
-	// a backslash there.
+	// a backslash there. That of a ReplaceFull may have a query, which takes the
+	// place of the request's.
 	Value string
 	// Matched is what the route's match has matched.
 	Matched string
@@ -54,7 +55,7 @@ func (c *PathConfig) Validate(at string) error {
 		return nil
 	}
 	path := "/" + strings.TrimPrefix(c.Value, "/")
-	if c.Kind == ReplaceFull && c.Value == "" || !http1.ValidPath([]byte(path)) || strings.Contains(path, "?") {
+	if !http1.ValidPath([]byte(path)) || c.Kind != ReplaceFull && strings.Contains(path, "?") {
 		return fmt.Errorf("%s %q: is no path", at, c.Value)
 	}
 	return nil
@@ -64,6 +65,7 @@ func (c *PathConfig) Validate(at string) error {
 type Path struct {
 	kind    PathKind
 	value   string
+	asks    bool   // value has a query
 	trimmed string // value without a slash at its end
 	cut     int    // as many characters are replaced
 	regex   *regexp.Regexp
@@ -77,13 +79,30 @@ func NewPath(c *PathConfig) *Path {
 	}
 	p := &Path{kind: c.Kind, value: c.Value, trimmed: strings.TrimRight(c.Value, "/"), cut: len(c.Matched)}
 	switch c.Kind {
+	case ReplaceFull:
+		p.asks = strings.Contains(c.Value, "?")
 	case ReplaceSegments:
 		p.cut = len(strings.TrimRight(c.Matched, "/"))
 	case ReplaceRegex:
 		p.regex = regexp.MustCompile(c.Pattern) // Validate has seen it
 		p.pieces, _ = parseSubstitution(c.Value, p.regex.NumSubexp())
+		if value, ok := whole(c.Pattern, p.pieces); ok {
+			p.kind, p.value = ReplaceFull, value
+		}
 	}
 	return p
+}
+
+// whole gives what all of a path is replaced by, where that is what a pattern
+// says: there is no need of a regular expression then.
+func whole(pattern string, pieces []piece) (value string, ok bool) {
+	switch {
+	case pattern != "^.*$" && pattern != "^/.*$":
+		return "", false
+	case len(pieces) == 0:
+		return "", true
+	}
+	return pieces[0].text, len(pieces) == 1 && pieces[0].group < 0
 }
 
 // Append appends the path and query of a request as they are rewritten. False:
@@ -100,7 +119,9 @@ func (p *Path) Append(dst, pathAndQuery []byte) ([]byte, bool) {
 		copy(dst[from+1:], dst[from:])
 		dst[from] = '/'
 	}
-	dst = append(dst, query...)
+	if !p.asks {
+		dst = append(dst, query...)
+	}
 	return dst, http1.ValidPath(dst[from:])
 }
 
