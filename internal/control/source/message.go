@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -149,6 +150,9 @@ func nearestOf(value string, names []string) string {
 func (w *walker) wellKnown(n *yaml.Node, d protoreflect.MessageDescriptor, path string) any {
 	var v any
 	if err := n.Decode(&v); err == nil {
+		if s, ok := v.(string); ok && d.Name() == "Duration" && isDuration(s) {
+			return v
+		}
 		var raw []byte
 		if raw, err = json.Marshal(v); err == nil && protojson.Unmarshal(raw, dynamicpb.NewMessage(d)) == nil {
 			return v
@@ -157,7 +161,7 @@ func (w *walker) wellKnown(n *yaml.Node, d protoreflect.MessageDescriptor, path 
 	want := "a value of type " + string(d.Name())
 	switch d.Name() {
 	case "Duration":
-		want = `a duration in seconds such as "30s" or "0.5s"`
+		want = `a duration such as "30s", "500ms" or "1h"`
 	case "BoolValue":
 		want = "true or false"
 	case "UInt32Value", "Int32Value", "UInt64Value", "Int64Value":
@@ -167,4 +171,11 @@ func (w *walker) wellKnown(n *yaml.Node, d protoreflect.MessageDescriptor, path 
 	}
 	w.wrongType(n, path, want)
 	return nil
+}
+
+// isDuration says whether Istio takes a text for a duration: it reads Go's form
+// ("1h30m", "500ms"), of which that of proto-JSON, seconds, is a part.
+func isDuration(s string) bool {
+	_, err := time.ParseDuration(s)
+	return err == nil
 }
