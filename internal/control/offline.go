@@ -7,6 +7,8 @@ import (
 
 	"github.com/reclosermesh/recloser/internal/control/dialect/gateway"
 	"github.com/reclosermesh/recloser/internal/control/dialect/istio"
+	"github.com/reclosermesh/recloser/internal/control/dialect/linkerd"
+	"github.com/reclosermesh/recloser/internal/control/dialect/smi"
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
@@ -47,13 +49,20 @@ func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.F
 			out = append(out, policy.CheckAnnotations(o)...)
 		}
 	}
-	for _, kind := range []source.Kind{source.HTTPRoute, source.GRPCRoute, source.LinkerdHTTPRoute, source.BackendTrafficPolicy} {
-		for _, o := range w.Objects(kind) {
-			out = append(out, gateway.Check(w, o)...)
+	for _, d := range []struct {
+		check func(*model.World, source.Object) []source.Problem
+		kinds []source.Kind
+	}{
+		{gateway.Check, []source.Kind{source.HTTPRoute, source.GRPCRoute, source.LinkerdHTTPRoute, source.BackendTrafficPolicy}},
+		{istio.Check, []source.Kind{source.VirtualService}},
+		{smi.Check, []source.Kind{source.TrafficSplit, source.HTTPRouteGroup}},
+		{linkerd.Check, []source.Kind{source.ServiceProfile, source.HTTPRoute, source.GRPCRoute, source.LinkerdHTTPRoute}},
+	} {
+		for _, kind := range d.kinds {
+			for _, o := range w.Objects(kind) {
+				out = append(out, d.check(w, o)...)
+			}
 		}
-	}
-	for _, o := range w.Objects(source.VirtualService) {
-		out = append(out, istio.Check(w, o)...)
 	}
 	for _, p := range w.Pods() {
 		if len(p.Spec.OwnerReferences) == 0 { // else the finding is its owner's
