@@ -237,19 +237,6 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func BenchmarkMatch(b *testing.B) {
-	for _, rules := range []int{1, 20, 200} {
-		b.Run(fmt.Sprint(rules), func(b *testing.B) {
-			table := New(big(rules), nil, none)
-			r := request(b, fmt.Sprintf("GET /svc%d/x?a=b HTTP/1.1\nHost: a\nX-User: alice", rules-1))
-			b.ReportAllocs()
-			for b.Loop() {
-				table.Match(r)
-			}
-		})
-	}
-}
-
 func FuzzMatch(f *testing.F) {
 	f.Add("/a?b=c", "x")
 	f.Fuzz(func(t *testing.T, target, header string) {

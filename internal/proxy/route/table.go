@@ -9,9 +9,11 @@ import (
 type Table struct {
 	name    string
 	entries []entry
+	index   *index // nil: there are so few entries that each is looked at
 }
 
 type entry struct {
+	name    string
 	path    pathMatcher
 	headers []headerMatcher
 	query   []queryMatcher
@@ -28,7 +30,7 @@ func New(cfg *Config, outer *Common, resolve func(name string) *upstream.Cluster
 	}
 	for i := range cfg.Rules {
 		r := &cfg.Rules[i]
-		e := entry{path: newPathMatcher(r.Match.Path), action: c.action(r)}
+		e := entry{name: r.Name, path: newPathMatcher(r.Match.Path), action: c.action(r)}
 		for _, h := range r.Match.Headers {
 			e.headers = append(e.headers, newHeaderMatcher(h))
 		}
@@ -36,6 +38,9 @@ func New(cfg *Config, outer *Common, resolve func(name string) *upstream.Cluster
 			e.query = append(e.query, queryMatcher{name: q.Name, valueMatcher: newValueMatcher(q.ValueMatch)})
 		}
 		t.entries = append(t.entries, e)
+	}
+	if len(t.entries) > fewEntries {
+		t.index = newIndex(t.entries)
 	}
 	return t
 }
@@ -58,9 +63,15 @@ func (t *Table) Actions() []*Action {
 // Match gives the action of the first rule that matches, nil when none does.
 func (t *Table) Match(r *http1.Request) *Action {
 	path, query := splitPath(r.Path)
+	if t.index != nil {
+		if i := t.index.first(t.entries, r, path, query); i < len(t.entries) {
+			return t.entries[i].action
+		}
+		return nil
+	}
 	for i := range t.entries {
-		if e := &t.entries[i]; e.path.match(path) && e.matchRest(r, query) {
-			return e.action
+		if t.entries[i].match(r, path, query) {
+			return t.entries[i].action
 		}
 	}
 	return nil
@@ -79,7 +90,10 @@ func (t *Table) TCP() *Action {
 	return nil
 }
 
-func (e *entry) matchRest(r *http1.Request, query []byte) bool {
+func (e *entry) match(r *http1.Request, path, query []byte) bool {
+	if !e.path.match(path) {
+		return false
+	}
 	for i := range e.headers {
 		if !e.headers[i].match(r) {
 			return false

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/filter"
@@ -141,8 +140,10 @@ func (r *Rule) validateBackends(at string) error {
 // Clusters lists the clusters that the rules name, each once, in order.
 func (c *Config) Clusters() []string {
 	var names []string
+	seen := map[string]bool{}
 	add := func(name string) {
-		if !slices.Contains(names, name) {
+		if !seen[name] {
+			seen[name] = true
 			names = append(names, name)
 		}
 	}
