@@ -26,6 +26,7 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/lint"
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
+	"github.com/reclosermesh/recloser/internal/control/source"
 	"github.com/reclosermesh/recloser/internal/control/translate"
 )
 
@@ -150,6 +151,10 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		resources(translate.KeyFor(translate.ClusterType, ask[2], node(ask[1])))
 	case "endpoints":
 		resources(translate.KeyFor(translate.EndpointType, ask[1], translate.Node{}))
+	case "status":
+		status(t, w, off, source.Key{Kind: source.Kind(ask[1]), Namespace: ask[2], Name: ask[3]})
+	case "budget":
+		budget(t, w, off, model.Name{Namespace: ask[1], Name: ask[2]})
 	default:
 		t.Fatalf("unknown question %q", ask)
 	}
