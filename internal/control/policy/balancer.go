@@ -2,24 +2,20 @@ package policy
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 	networkingv1 "istio.io/api/networking/v1"
 
 	"github.com/reclosermesh/recloser/internal/control/origin"
+	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
 // defaultRingSize is Istio's.
 const defaultRingSize = 1024
 
-// Bounds of Envoy's: a ring has at most so many points, and a table of Maglev is
-// a prime number that is not larger than this one.
-const (
-	MaxRingSize  = 8 << 20
-	MaxTableSize = 5_000_011
-)
+// maxRingSize is Envoy's bound of the points of a ring.
+const maxRingSize = 8 << 20
 
 // balancerOf is unset where no rule names a balancer that there is.
 func balancerOf(ls layers[*balancerSettings]) (Value[Balancer], *Hash) {
@@ -81,7 +77,7 @@ func hashOf(l layers[*balancerSettings]) (Value[Balancer], *Hash) {
 		return Value[Balancer]{}, nil
 	}
 	if m, ok := hash.GetHashAlgorithm().(*networkingv1.LoadBalancerSettings_ConsistentHashLB_Maglev); ok {
-		if n := m.Maglev.GetTableSize(); n > 0 && n <= MaxTableSize && IsPrime(n) {
+		if n := m.Maglev.GetTableSize(); source.IsMaglevSize(n) {
 			h.TableSize = Value[uint64]{Value: n, Origin: of("maglev.tableSize")}
 		}
 		return Value[Balancer]{Value: Maglev, Origin: of("maglev")}, h
@@ -118,25 +114,12 @@ func (h *Hash) cookie(c *networkingv1.LoadBalancerSettings_ConsistentHashLB_HTTP
 // ringSize is in one of two places, the older of which Istio still reads.
 func ringSize(hash *networkingv1.LoadBalancerSettings_ConsistentHashLB, of func(string) Origin) Value[uint64] {
 	if n := hash.GetRingHash().GetMinimumRingSize(); n > 0 {
-		return Value[uint64]{Value: min(n, MaxRingSize), Origin: of("ringHash.minimumRingSize")}
+		return Value[uint64]{Value: min(n, maxRingSize), Origin: of("ringHash.minimumRingSize")}
 	}
 	if n := hash.GetMinimumRingSize(); n > 0 { //nolint:staticcheck // deprecated, and in use
-		return Value[uint64]{Value: min(n, MaxRingSize), Origin: of("minimumRingSize")}
+		return Value[uint64]{Value: min(n, maxRingSize), Origin: of("minimumRingSize")}
 	}
 	return fallback(uint64(defaultRingSize), "Istio")
-}
-
-// IsPrime tells whether a size of a table is a prime number.
-func IsPrime(n uint64) bool {
-	if n < 2 || n > math.MaxUint32 {
-		return false
-	}
-	for d := uint64(2); d*d <= n; d++ {
-		if n%d == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // localityOf is nil where no rule says anything of places.
