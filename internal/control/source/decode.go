@@ -37,6 +37,7 @@ type walker struct {
 	object string // of the object being read, for problems
 	origin *Origin
 	failed bool // the object being read has an error
+	deep   bool // the lines of all its fields are kept, not of the upper ones alone
 	nodes  int
 }
 
@@ -98,7 +99,7 @@ func (w *walker) one(n *yaml.Node, apiVersion, kind string) {
 		namespace = ""
 	}
 	key := Key{u.kind, namespace, name}
-	w.object = key.String()
+	w.object, w.deep = key.String(), saysPolicy(u.kind)
 	w.origin = &Origin{Source: w.decoder.Source, File: w.decoder.File, Line: w.line(n), Fields: map[string]int{}}
 	if name == "" {
 		w.object = strings.ToLower(kind)
@@ -127,6 +128,18 @@ func (w *walker) one(n *yaml.Node, apiVersion, kind string) {
 	}
 	value.Interface().(metav1.Object).SetNamespace(namespace)
 	w.out.Objects = append(w.out.Objects, Object{Key: key, Value: value.Interface(), Origin: w.origin})
+}
+
+// saysPolicy tells whether findings and origins name any field of a kind. Of
+// what runs they name the upper ones alone; there may be very many of those
+// objects, and their specs are deep.
+func saysPolicy(k Kind) bool {
+	switch k {
+	case Service, Pod, Namespace, Deployment, EndpointSlice, Workload:
+		return false
+	default:
+		return true
+	}
 }
 
 // fill decodes the cleaned tree into the object.

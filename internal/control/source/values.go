@@ -17,7 +17,7 @@ func (w *walker) value(n *yaml.Node, t reflect.Type, path string, depth int) any
 	if w.tooLarge(n, path, depth) {
 		return nil
 	}
-	if depth <= 3 && path != "" {
+	if (depth <= 3 || w.deep) && path != "" {
 		w.origin.Fields[path] = w.line(n)
 	}
 	if d, ok := messageOf(t); ok {
