@@ -49,7 +49,10 @@ type Namespace struct {
 }
 
 // Name of something in a namespace.
-type Name struct{ Namespace, Name string }
+type Name struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+}
 
 // String is namespace/name.
 func (n Name) String() string { return n.Namespace + "/" + n.Name }

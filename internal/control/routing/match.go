@@ -1,5 +1,7 @@
 package routing
 
+import "slices"
+
 // Match is satisfied when all of its parts are. An empty Match matches every
 // request.
 type Match struct {
@@ -73,10 +75,16 @@ type QueryMatch struct {
 	Text
 }
 
-// And is the conjunction of two matches.
+// And is the conjunction of two matches. Paths that any request has say nothing
+// beside others.
 func (m Match) And(o Match) Match {
+	paths := append(append([]PathMatch(nil), m.Paths...), o.Paths...)
+	said := slices.DeleteFunc(slices.Clone(paths), PathMatch.any)
+	if len(said) == 0 && len(paths) > 0 {
+		said = paths[:1]
+	}
 	return Match{
-		Paths:   append(append([]PathMatch(nil), m.Paths...), o.Paths...),
+		Paths:   said,
 		Headers: append(append([]HeaderMatch(nil), m.Headers...), o.Headers...),
 		Query:   append(append([]QueryMatch(nil), m.Query...), o.Query...),
 	}
@@ -84,10 +92,10 @@ func (m Match) And(o Match) Match {
 
 // All tells whether every request matches.
 func (m Match) All() bool {
-	for _, p := range m.Paths {
-		if p.Invert || !(p.Kind == PathText && (p.Value == "" || p.Value == "/") || p.Kind == PathPrefix && p.Value == "/") {
-			return false
-		}
-	}
-	return len(m.Headers)+len(m.Query) == 0
+	return !slices.ContainsFunc(m.Paths, func(p PathMatch) bool { return !p.any() }) && len(m.Headers)+len(m.Query) == 0
+}
+
+// any tells whether every path matches.
+func (p PathMatch) any() bool {
+	return !p.Invert && (p.Kind == PathText && (p.Value == "" || p.Value == "/") || p.Kind == PathPrefix && p.Value == "/")
 }
