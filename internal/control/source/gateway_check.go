@@ -171,8 +171,7 @@ func (c *gatewayCheck) common(spec *gatewayv1.CommonRouteSpec, hosts []gatewayv1
 // distinct checks two references to one parent: both have a port, or both a
 // sectionName, and they differ there (CommonRouteSpec, parentRefs).
 func (c *gatewayCheck) distinct(field, other string, a, b *gatewayv1.ParentReference) {
-	same := value(a.Group) == value(b.Group) && value(a.Kind) == value(b.Kind) &&
-		value(a.Namespace) == value(b.Namespace) && a.Name == b.Name
+	same := group(a) == group(b) && kind(a) == kind(b) && value(a.Namespace) == value(b.Namespace) && a.Name == b.Name
 	if !same {
 		return
 	}
@@ -180,6 +179,21 @@ func (c *gatewayCheck) distinct(field, other string, a, b *gatewayv1.ParentRefer
 	if (pa == 0) != (pb == 0) || (sa == "") != (sb == "") || pa == pb && sa == sb {
 		c.add(field, a.Name, "a parent other than that of "+other+", or a port or sectionName in both, and not the same")
 	}
+}
+
+// group and kind are a Gateway's where they are not said.
+func group(p *gatewayv1.ParentReference) gatewayv1.Group {
+	if p.Group == nil {
+		return gatewayv1.GroupName
+	}
+	return *p.Group
+}
+
+func kind(p *gatewayv1.ParentReference) gatewayv1.Kind {
+	if p.Kind == nil {
+		return "Gateway"
+	}
+	return *p.Kind
 }
 
 func value[T any](p *T) T {

@@ -120,6 +120,7 @@ func (c *compiler) unresolved(b *routing.Backend, reason gatewayv1.RouteConditio
 			Code: "bad-backend", Severity: source.Error, Field: field, Value: v, Allowed: allowed,
 			Reason: why + "; its share of the requests is answered with " + c.refusal(), Mend: mend,
 		},
+		why:      why,
 		resolved: reason,
 	})
 }

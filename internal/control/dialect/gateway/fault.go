@@ -13,7 +13,8 @@ import (
 // fault is something about a rule that people should know.
 type fault struct {
 	source.Problem
-	rule int // -1: of the route
+	why  string // the Problem's reason without what follows from it
+	rule int    // -1: of the route
 	// accepted is the reason of the condition Accepted, or PartiallyInvalid,
 	// where the rule cannot be carried out; resolved that of ResolvedRefs where
 	// a reference leads nowhere.
@@ -33,6 +34,7 @@ type compiler struct {
 
 	index    int       // of the rule at hand
 	spec     *ruleSpec // the rule at hand
+	matching bool      // its matches are at hand
 	faults   []fault
 	entries  []entry
 	services []model.Name
@@ -74,8 +76,9 @@ func (c *compiler) unsupported(field, value, allowed, reason string) {
 	c.fault(fault{
 		Problem: source.Problem{
 			Code: "unsupported-value", Severity: source.Error, Field: field, Value: value, Allowed: allowed,
-			Reason: reason + "; the rule's requests are answered with " + c.refusal(),
+			Reason: reason + "; " + c.consequence(),
 		},
+		why:      reason,
 		accepted: gatewayv1.RouteReasonUnsupportedValue, refuse: true,
 	})
 }
@@ -87,8 +90,17 @@ func (c *compiler) incompatible(field, value, allowed, reason, mend string) {
 			Code: "incompatible-filters", Severity: source.Error, Field: field, Value: value, Allowed: allowed,
 			Reason: reason + "; the rule's requests are answered with " + c.refusal(), Mend: mend,
 		},
+		why:      reason,
 		accepted: gatewayv1.RouteReasonIncompatibleFilters, refuse: true,
 	})
+}
+
+// consequence of a part that is not known.
+func (c *compiler) consequence() string {
+	if c.matching {
+		return "nothing is matched by this, and what the rule's other matches match is answered with " + c.refusal()
+	}
+	return "the rule's requests are answered with " + c.refusal()
 }
 
 // refusal is the answer to requests of a rule that cannot be carried out: 500,
@@ -115,6 +127,14 @@ func (c *compiler) refused(n int) *fault {
 		}
 	}
 	return nil
+}
+
+// message is what a condition says of it.
+func (f *fault) message() string {
+	if f.Value == "" {
+		return f.Field + ": " + f.why
+	}
+	return fmt.Sprintf("%s: %q: %s", f.Field, f.Value, f.why)
 }
 
 // problems are the faults as findings about the route.

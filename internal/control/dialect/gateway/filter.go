@@ -59,11 +59,13 @@ func (c *compiler) extension(field string, ref *gatewayv1.LocalObjectReference) 
 	if ref != nil {
 		name = fmt.Sprintf("%s/%s %s", ref.Group, ref.Kind, ref.Name)
 	}
+	const why = "filters of this kind are not known here, and must not be passed over"
 	c.fault(fault{
 		Problem: source.Problem{
 			Code: "unsupported-filter", Severity: source.Error, Field: field + ".extensionRef", Value: name, Allowed: knownFilters,
-			Reason: "filters of this kind are not known here, and must not be passed over; the rule's requests are answered with " + c.refusal(),
+			Reason: why + "; the rule's requests are answered with " + c.refusal(),
 		},
+		why:      why,
 		resolved: gatewayv1.RouteReasonInvalidKind, refuse: true,
 	})
 }

@@ -21,6 +21,8 @@ type match struct {
 
 // matches are those that can be understood. The others are faults.
 func (c *compiler) matches() []match {
+	c.matching = true
+	defer func() { c.matching = false }()
 	var out []match
 	for i := range c.spec.matches {
 		s := &c.spec.matches[i]

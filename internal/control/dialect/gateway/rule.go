@@ -15,9 +15,10 @@ import (
 // since each has its own place in the order.
 func (c *compiler) rule() {
 	first := len(c.faults)
+	matches := c.matches()
 	out := routing.Rule{Dialect: routing.GatewayAPI, Origin: origin.Of(c.route.Object, c.spec.field)}
 	c.filters(&out, c.spec.field+".filters", c.spec.filters, true)
-	if out.Redirect == nil {
+	if out.Redirect == nil && c.refused(first) == nil {
 		out.Backends = c.backends(&out)
 	}
 	out.Timeouts = c.timeouts()
@@ -27,11 +28,10 @@ func (c *compiler) rule() {
 			"sessions are not kept by routes here; requests are balanced as without it",
 			"a DestinationRule with loadBalancer.consistentHash keeps a caller at an endpoint")
 	}
-	matches := c.matches()
 	if f := c.refused(first); f != nil {
 		out = routing.Rule{Dialect: routing.GatewayAPI, Origin: out.Origin, Direct: &routing.Direct{
 			Origin: origin.Of(c.route.Object, f.Field), Status: c.refusalStatus(),
-			Body: []byte(c.route.String() + ": " + f.Field + ": " + f.Reason + "\n"),
+			Body: []byte(c.route.String() + ": " + f.message() + "\n"),
 		}}
 	}
 	c.place(out, matches)

@@ -57,7 +57,7 @@ func (c *compiler) conditions(accepted verdict) []metav1.Condition {
 	bad, first := c.badRules()
 	partly := accepted.ok && len(bad) > 0 && len(bad) < len(c.route.rules)
 	if accepted.ok && len(bad) > 0 && !partly {
-		accepted = verdict{false, first.accepted, first.Field + ": " + first.Reason}
+		accepted = verdict{false, first.accepted, first.message()}
 	}
 	out := []metav1.Condition{
 		c.condition(gatewayv1.RouteConditionAccepted, accepted),
@@ -65,7 +65,7 @@ func (c *compiler) conditions(accepted verdict) []metav1.Condition {
 	}
 	if partly {
 		out = append(out, c.condition(gatewayv1.RouteConditionPartiallyInvalid, verdict{
-			true, first.accepted, "Dropped Rule " + strings.Join(bad, ", ") + ": " + first.Field + ": " + first.Reason,
+			true, first.accepted, "Dropped Rule " + strings.Join(bad, ", ") + ", whose requests are answered with " + c.refusal() + ": " + first.message(),
 		}))
 	}
 	return out
@@ -113,7 +113,7 @@ func (c *compiler) resolved() verdict {
 		if v.ok {
 			v.ok, v.reason = false, f.resolved
 		}
-		messages = append(messages, f.Field+": "+f.Reason)
+		messages = append(messages, f.message())
 	}
 	if !v.ok {
 		v.message = strings.Join(messages, "; ")
