@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
 )
@@ -67,6 +69,9 @@ and below Kind.Http1 or Kind.Http2 where the protocol is declared.`,
 			if err != nil {
 				return err
 			}
+			if output == "text" {
+				return writePolicyText(cmd.OutOrStdout(), o, client, e)
+			}
 			return writePolicy(cmd.OutOrStdout(), output, e)
 		},
 	}
@@ -95,10 +100,20 @@ func policyArgs(args []string) (service string, port uint16, err error) {
 	return name, uint16(n), nil
 }
 
-func writePolicy(w io.Writer, output string, e *policy.Effective) error {
-	if output == "text" {
-		return e.WriteText(w)
+// writePolicyText prints where requests go, and what holds for them there.
+func writePolicyText(w io.Writer, o *control.Offline, client model.Client, e *policy.Effective) error {
+	if err := e.WriteText(w); err != nil {
+		return err
 	}
+	r, err := o.Policy.Routes(client, model.Name{Namespace: e.Namespace, Name: e.Service}, e.Port)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	return r.WriteText(w)
+}
+
+func writePolicy(w io.Writer, output string, e *policy.Effective) error {
 	raw, err := json.MarshalIndent(policy.LinkerdJSON(e), "", "  ")
 	if err != nil {
 		return err
