@@ -219,17 +219,18 @@ func (c *checker) switchedOff(service *model.Service) {
 	if !c.profile.says() {
 		return
 	}
-	off := func(what string) {
-		c.find("spec", "", source.Info, "linkerd-differs", "in Linkerd this profile switches off "+what+"; here they hold together", "", "")
-	}
+	var off []string
 	for _, o := range c.world.Rules(service.Name) {
 		if isRoute(o.Kind) {
-			off(o.String())
+			off = append(off, o.String())
 		}
 	}
 	for _, name := range append([]string{"balancer.linkerd.io/failure-accrual"}, Annotations()...) {
 		if _, ok := service.Spec.Annotations[name]; ok {
-			off(name + " of " + service.Object.String())
+			off = append(off, name+" of "+service.Object.String())
 		}
+	}
+	if len(off) > 0 {
+		c.find("spec", "", source.Info, "linkerd-differs", "in Linkerd this profile switches off "+strings.Join(off, ", ")+"; here all of it holds together", "", "")
 	}
 }

@@ -1,6 +1,7 @@
 package linkerd
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -179,11 +180,15 @@ func pathMatch(expr string) (routing.PathMatch, error) {
 	if _, err := regexp.Compile(anchored); err != nil {
 		return routing.PathMatch{}, err
 	}
-	if halfAnchored(expr) || strings.HasSuffix(expr, `\$`) {
-		return routing.PathMatch{Kind: routing.PathRegex, Value: ".*(?:" + anchored + ").*"}, nil
+	if strings.Contains(strings.ReplaceAll(expr, `\\`, ""), `\Q`) {
+		return routing.PathMatch{}, errors.New(`Linkerd has no \Q`)
 	}
 	inner := strings.TrimSuffix(strings.TrimPrefix(anchored, "^"), "$")
-	if literal, err := syntax.Parse(inner, syntax.Perl); err == nil && literal.Op == syntax.OpLiteral && literal.Flags&syntax.FoldCase == 0 {
+	literal, err := syntax.Parse(inner, syntax.Perl)
+	if err != nil || halfAnchored(expr) || strings.HasSuffix(expr, `\$`) {
+		return routing.PathMatch{Kind: routing.PathRegex, Value: ".*(?:" + anchored + ").*"}, nil
+	}
+	if literal.Op == syntax.OpLiteral && literal.Flags&syntax.FoldCase == 0 {
 		return routing.PathMatch{Kind: routing.PathExact, Value: string(literal.Rune)}, nil
 	}
 	return routing.PathMatch{Kind: routing.PathRegex, Value: inner}, nil
