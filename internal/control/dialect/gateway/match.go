@@ -26,7 +26,8 @@ func (c *compiler) matches() []match {
 	var out []match
 	for i := range c.spec.matches {
 		s := &c.spec.matches[i]
-		m, ok := match{index: i}, false
+		m := match{index: i}
+		var ok bool
 		if s.grpc != nil {
 			m.Match, m.rank, ok = c.grpcMatch(s.field, s.grpc)
 		} else {
