@@ -137,6 +137,10 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		w.WriteByte('\n')
 	case "routes":
 		routes(t, w, off, ask[1], ask[2], ask[3])
+	case "effective":
+		effective(t, w, off, ask[1:])
+	case "outlier":
+		outliers(t, w, off, ask[1], ask[2:])
 	case "protocols":
 		protocols(t, w, off, model.Name{Namespace: ask[1], Name: ask[2]})
 	case "listeners":

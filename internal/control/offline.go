@@ -69,6 +69,7 @@ func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.F
 			out = append(out, policy.CheckAnnotations(p.Object)...)
 		}
 	}
+	out = append(out, lint.DestinationRules(w, t)...)
 	return lint.Sort(append(out, lint.Check(w)...))
 }
 

@@ -22,9 +22,6 @@ func Check(w *model.World) []Finding {
 	for _, o := range w.Objects(source.Workload) {
 		checkWorkload(o, adderFor(o, &out))
 	}
-	for _, o := range w.Objects(source.DestinationRule) {
-		checkRule(w, o, adderFor(o, &out))
-	}
 	return out
 }
 

@@ -2,146 +2,178 @@ package lint
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	networkingv1 "istio.io/api/networking/v1"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
-// checkRule looks at a DestinationRule. What it says beyond TLS is told, field
-// by field: it has no effect yet.
-func checkRule(w *model.World, o source.Object, add adder) {
-	spec := o.Value.(*source.IstioDestinationRule).Spec
-	service := checkRuleHost(w, o, spec.GetHost(), add)
-	checkShadowed(w, o, service, add)
-	if spec.GetWorkloadSelector() != nil {
-		add(Error, "not-supported", "spec.workloadSelector", "", "", "rules for some workloads only are not supported yet; the whole rule has no effect", "")
+// DestinationRules looks at all DestinationRules of a mesh, and at what asks for
+// their subsets and decides how they inherit. What Istio itself refuses of a
+// rule is found by source.
+func DestinationRules(w *model.World, t *policy.Table) []Finding {
+	var out []Finding
+	shared := newRuleWorld(w, t)
+	for _, o := range w.Objects(source.DestinationRule) {
+		r := &rule{ruleWorld: shared, object: o, add: adderFor(o, &out)}
+		r.spec = o.Value.(*source.IstioDestinationRule).Spec
+		r.check()
 	}
-	others(spec, "spec", add, "host", "traffic_policy", "export_to", "workload_selector")
-	policy := spec.GetTrafficPolicy()
-	others(policy, "spec.trafficPolicy", add, "tls", "port_level_settings")
-	checkTLS(policy.GetTls(), "spec.trafficPolicy.tls", add)
-	for i, p := range policy.GetPortLevelSettings() {
-		at := fmt.Sprintf("spec.trafficPolicy.portLevelSettings[%d]", i)
-		others(p, at, add, "port", "tls")
-		checkTLS(p.GetTls(), at+".tls", add)
-		if n := p.GetPort().GetNumber(); n > 65535 || service != nil && service.Port(uint16(n)) == nil {
-			add(Warning, "unknown-port", at+".port.number", fmt.Sprint(n), "", "the service has no such port, so this has no effect", "")
-		}
+	for _, o := range w.Objects(source.VirtualService) {
+		checkSubsets(w, o, adderFor(o, &out))
+	}
+	for _, o := range w.Objects(source.Namespace) {
+		checkInheritance(o, adderFor(o, &out))
+	}
+	return out
+}
+
+// ruleWorld is what the checks of all rules need.
+type ruleWorld struct {
+	world     *model.World
+	table     *policy.Table
+	templates map[string]*templates
+	sizes     map[string][]size
+}
+
+// rule is one DestinationRule under check.
+type rule struct {
+	*ruleWorld
+	object source.Object
+	spec   *networkingv1.DestinationRule
+	add    adder
+	// services whose host it fits, by namespace and name.
+	services []*model.Service
+}
+
+func (r *rule) check() {
+	r.services = r.fitting()
+	r.host()
+	r.audience()
+	r.selector()
+	r.shadowed()
+	r.subsets()
+	r.policy(r.spec.GetTrafficPolicy(), "spec.trafficPolicy")
+	for i, s := range r.spec.GetSubsets() {
+		r.policy(s.GetTrafficPolicy(), fmt.Sprintf("spec.subsets[%d].trafficPolicy", i))
 	}
 }
 
-// checkRuleHost gives the service that the rule is for, nil if there is none.
-func checkRuleHost(w *model.World, o source.Object, host string, add adder) *model.Service {
+func (r *rule) fitting() []*model.Service {
+	if name, ok := model.RuleHost(r.spec.GetHost(), r.object.Namespace); ok {
+		if s := r.world.Service(name.Namespace, name.Name); s != nil {
+			return []*model.Service{s}
+		}
+		return nil
+	}
+	var out []*model.Service
+	for _, s := range r.world.Services() {
+		if _, ok := model.MatchHost(r.spec.GetHost(), r.object.Namespace, s.Name); ok {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// host tells a host that is no service's.
+func (r *rule) host() {
 	const field = "spec.host"
-	name, ok := model.RuleHost(host, o.Namespace)
+	host := r.spec.GetHost()
+	name, exact := model.RuleHost(host, r.object.Namespace)
 	switch {
+	case host == "" && r.table.Inherits(r.object.Namespace):
+		if len(r.spec.GetSubsets()) > 0 {
+			r.add(Warning, "no-effect", "spec.subsets", "", "", "a rule without a host is for others to inherit from, and subsets are not inherited", "")
+		}
 	case host == "":
-		add(Error, "no-host", field, "", "", "a rule needs the host that it is for", "")
-		return nil
+		r.add(Error, "no-host", field, "", "", "a rule without a host has no effect where nothing is inherited",
+			"write the host, or annotate the Namespace with "+model.InheritAnnotation+`: "true"`)
+	case len(r.services) > 0:
 	case strings.Contains(host, "*"):
-		add(Warning, "not-supported", field, host, "", "hosts with wildcards are not supported yet; the rule has no effect", "")
-		return nil
-	case !ok:
+		r.add(Warning, "unknown-host", field, host, `"*", or "*" and the end of a host name`, "no Service fits this, so the rule has no effect", "")
+	case !exact:
 		mend := ""
 		if a, ok := model.ParseAuthority(host, ""); ok && a.Service != (model.Name{}) {
 			mend = "write " + a.Service.Host()
 		}
-		add(Warning, "unknown-host", field, host, "the name of a Service of this namespace, or NAME.NAMESPACE.svc."+model.Domain,
+		r.add(Warning, "unknown-host", field, host, "the name of a Service of this namespace, or NAME.NAMESPACE.svc."+model.Domain,
 			"no Service has this host, so the rule has no effect", mend)
-		return nil
-	}
-	service := w.Service(name.Namespace, name.Name)
-	if service == nil {
-		var names []string
-		for _, s := range w.Services() {
-			if s.Namespace == name.Namespace {
-				names = append(names, s.Name.Name)
-			}
-		}
-		mend := ""
-		if near := source.Nearest(name.Name, names); near != "" {
-			mend = "did you mean " + near + "?"
-		}
-		add(Warning, "unknown-host", field, host, "", fmt.Sprintf("there is no Service %s in namespace %s, so the rule has no effect", name.Name, name.Namespace), mend)
-	}
-	return service
-}
-
-// checkShadowed tells a rule that another one of its namespace is before.
-func checkShadowed(w *model.World, o source.Object, service *model.Service, add adder) {
-	if service == nil || o.Value.(*source.IstioDestinationRule).Spec.GetTrafficPolicy() == nil {
-		return
-	}
-	for _, other := range w.RulesOf(service.Name, source.DestinationRule) {
-		if other.Key == o.Key {
-			return
-		}
-		spec := other.Value.(*source.IstioDestinationRule).Spec
-		if other.Namespace == o.Namespace && spec.GetTrafficPolicy() != nil && spec.GetWorkloadSelector() == nil {
-			add(Warning, "shadowed", "spec.trafficPolicy", "", "", other.String()+" is for the same host and comes first, so this has no effect", "write both into one rule")
-			return
-		}
+	default:
+		r.add(Warning, "unknown-host", field, host, "", fmt.Sprintf("there is no Service %s in namespace %s, so the rule has no effect", name.Name, name.Namespace), r.nearService(name))
 	}
 }
 
-// others tells each field that is set but for these.
-func others(m proto.Message, at string, add adder, but ...protoreflect.Name) {
-	r := m.ProtoReflect()
-	known := map[protoreflect.Name]bool{}
-	for _, name := range but {
-		known[name] = true
-	}
-	fields := r.Descriptor().Fields()
-	for i := range fields.Len() {
-		if f := fields.Get(i); r.Has(f) && !known[f.Name()] {
-			add(Warning, "not-supported", at+"."+f.JSONName(), "", "", "this field of a DestinationRule is not supported yet; it has no effect", "")
+// nearService is a mend for a name that no service has: one that is alike, or
+// the same name elsewhere.
+func (r *rule) nearService(name model.Name) string {
+	var names []string
+	for _, s := range r.world.Services() {
+		if s.Namespace == name.Namespace {
+			names = append(names, s.Name.Name)
+		} else if s.Name.Name == name.Name {
+			return "did you mean " + s.Host() + "?"
 		}
+	}
+	if near := source.Nearest(name.Name, names); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return ""
+}
+
+// audience tells a rule that no caller sees: one of a namespace that is neither
+// the services' nor the root holds for callers of its own namespace alone.
+func (r *rule) audience() {
+	own, to := r.object.Namespace, r.spec.GetExportTo()
+	mine := len(to) == 0 || slices.Contains(to, "*") || slices.Contains(to, ".") || slices.Contains(to, own)
+	if own == r.table.RootNamespace() || len(r.services) == 0 ||
+		slices.ContainsFunc(r.services, func(s *model.Service) bool { return s.Namespace == own }) {
+		return
+	}
+	home := r.services[0].Namespace
+	switch {
+	case !mine:
+		r.add(Warning, "nobody-sees", "spec.exportTo", strings.Join(to, ", "), "",
+			fmt.Sprintf("only rules of the service's namespace (%s) and of %s are seen elsewhere, and this one is not seen in its own", home, r.table.RootNamespace()),
+			"move the rule to namespace "+home)
+	case r.templates[own] == nil:
+		r.add(Warning, "nobody-sees", "metadata.namespace", own, "",
+			fmt.Sprintf("here the rule is for callers of namespace %s only, and no workload is there", own),
+			fmt.Sprintf("move it to the service's namespace (%s), or for the whole mesh to %s", home, r.table.RootNamespace()))
+	case len(to) > 0 && !slices.Equal(to, []string{"."}) && !slices.Equal(to, []string{own}):
+		r.add(Info, "no-effect", "spec.exportTo", strings.Join(to, ", "), "",
+			fmt.Sprintf("only callers of namespace %s see this rule: it is neither in the service's namespace (%s) nor in %s", own, home, r.table.RootNamespace()), "")
 	}
 }
 
-func checkTLS(t *networkingv1.ClientTLSSettings, at string, add adder) {
-	if t == nil {
+// selector tells a workloadSelector that no workload has the labels of.
+func (r *rule) selector() {
+	s := r.spec.GetWorkloadSelector()
+	if s == nil {
 		return
 	}
-	mode := t.GetMode()
-	switch mode {
-	case networkingv1.ClientTLSSettings_ISTIO_MUTUAL:
-		add(Warning, "not-supported", at+".mode", mode.String(), "DISABLE, SIMPLE, MUTUAL", "certificates of the mesh are not supported yet; calls go on as without this", "")
-		return
-	case networkingv1.ClientTLSSettings_DISABLE:
-		return
+	const field = "spec.workloadSelector"
+	in := r.templates[r.object.Namespace]
+	if in == nil {
+		in = &templates{}
 	}
-	if t.GetCredentialName() != "" {
-		add(Error, "not-supported", at+".credentialName", t.GetCredentialName(), "", "Secrets are not read yet; without what it names endpoints are not trusted, or do not trust us",
-			"name files by caCertificates, clientCertificate and privateKey")
+	if labels := s.GetMatchLabels(); len(labels) > 0 && !in.index.Any(labels) {
+		r.add(Warning, "selects-nothing", field+".matchLabels", selector(labels), "",
+			"no workload of namespace "+r.object.Namespace+" has these labels, so the rule has no effect", nearLabels(labels, in.list))
 	}
-	if t.GetCaCrl() != "" {
-		add(Warning, "not-supported", at+".caCrl", t.GetCaCrl(), "", "lists of revoked certificates are not read yet; revoked ones are taken", "")
+	if slices.ContainsFunc(r.spec.GetExportTo(), func(to string) bool { return to != "." && to != r.object.Namespace }) {
+		r.add(Warning, "no-effect", "spec.exportTo", strings.Join(r.spec.GetExportTo(), ", "), "",
+			"a rule with a workloadSelector is for its own namespace only", "")
 	}
-	mutual := mode == networkingv1.ClientTLSSettings_MUTUAL
-	for _, f := range []struct{ name, value string }{{"clientCertificate", t.GetClientCertificate()}, {"privateKey", t.GetPrivateKey()}} {
-		switch {
-		case mutual && f.value == "" && t.GetCredentialName() == "":
-			add(Error, "missing-field", at+"."+f.name, "", "the path of a file", "mode MUTUAL needs it; endpoints that ask for a certificate get none", "")
-		case !mutual && f.value != "":
-			add(Warning, "no-effect", at+"."+f.name, f.value, "", "this has an effect in mode MUTUAL only", "write mode: MUTUAL")
-		}
-	}
-	for i, name := range t.GetSubjectAltNames() {
-		if name == "" {
-			add(Error, "bad-name", fmt.Sprintf("%s.subjectAltNames[%d]", at, i), "", "a name", "an empty name is in no certificate", "")
-		}
-	}
-	if t.GetInsecureSkipVerify().GetValue() {
-		reason := "the certificates of endpoints are not verified"
-		if t.GetCaCertificates() != "" || len(t.GetSubjectAltNames()) > 0 {
-			reason += ", so caCertificates and subjectAltNames have no effect"
-		}
-		add(Warning, "insecure", at+".insecureSkipVerify", "true", "", reason, "")
+}
+
+// checkInheritance looks at what a Namespace says of it.
+func checkInheritance(o source.Object, add adder) {
+	v, ok := o.Meta().GetAnnotations()[model.InheritAnnotation]
+	if ok && v != "true" && v != "false" {
+		add(Error, "wrong-value", `metadata.annotations["`+model.InheritAnnotation+`"]`, v, `"true" or "false"`, "rules inherit as if this was not written", "")
 	}
 }

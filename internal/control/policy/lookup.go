@@ -232,6 +232,10 @@ func within(selector, labels map[string]string) bool {
 	return true
 }
 
+// Inherits tells whether the DestinationRules of a namespace inherit from those
+// that are less specific.
+func (t *Table) Inherits(namespace string) bool { return inheritsIn(t.world, t.root, namespace) }
+
 // inheritsIn tells whether the rules of a namespace inherit.
 func inheritsIn(w *model.World, root, namespace string) bool {
 	for _, name := range []string{namespace, root} {

@@ -1,0 +1,162 @@
+package lint
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
+	"github.com/reclosermesh/recloser/internal/control/source"
+)
+
+// size is how many instances of one kind there will be, and their labels.
+type size struct {
+	labels map[string]string
+	count  int
+}
+
+// instances are the labels of the instances of a service, those that run where
+// some do, and else those that its workloads ask for. known is false where
+// nothing can be said.
+func (r *ruleWorld) instances(s *model.Service) (list []size, known bool) {
+	running := map[string]bool{}
+	for i := range s.Ports {
+		for _, e := range s.Ports[i].Endpoints {
+			host := e.Address[:strings.LastIndexByte(e.Address, ':')]
+			if !running[host] {
+				running[host] = true
+				list = append(list, size{e.Labels, 1})
+			}
+		}
+	}
+	if len(list) > 0 {
+		return list, true
+	}
+	chosen := s.Spec.Spec.Selector
+	if len(chosen) == 0 {
+		return nil, false
+	}
+	for _, z := range r.sizes[s.Namespace] {
+		if fits(chosen, z.labels) {
+			list = append(list, z)
+		}
+	}
+	return list, len(list) > 0
+}
+
+func fits(selector, labels map[string]string) bool {
+	for k, v := range selector {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// count is how many instances have the labels of a subset.
+func count(list []size, labels map[string]string) int {
+	n := 0
+	for _, z := range list {
+		if fits(labels, z.labels) {
+			n += z.count
+		}
+	}
+	return n
+}
+
+func newRuleWorld(w *model.World, t *policy.Table) *ruleWorld {
+	r := &ruleWorld{world: w, table: t, templates: templatesOf(w), sizes: map[string][]size{}}
+	for _, d := range w.Deployments() {
+		n := 1
+		if d.Spec.Replicas != nil {
+			n = int(*d.Spec.Replicas)
+		}
+		r.sizes[d.Namespace] = append(r.sizes[d.Namespace], size{d.Spec.Template.Labels, n})
+	}
+	for _, x := range w.Workloads() {
+		r.sizes[x.Namespace] = append(r.sizes[x.Namespace], size{x.InstanceLabels(), max(1, len(x.Spec.Addresses))})
+	}
+	return r
+}
+
+// subsets tells those that no endpoint is in.
+func (r *rule) subsets() {
+	for i, s := range r.spec.GetSubsets() {
+		field := fmt.Sprintf("spec.subsets[%d].labels", i)
+		if len(s.GetLabels()) == 0 {
+			r.add(Info, "whole-subset", field, "", "", "a subset without labels has all endpoints of the service", "")
+			continue
+		}
+		empty, some := "", false
+		for _, service := range r.services {
+			list, known := r.instances(service)
+			if !known || count(list, s.GetLabels()) > 0 {
+				some = true
+				break
+			}
+			empty = service.Object.String()
+		}
+		if some || empty == "" {
+			continue
+		}
+		r.add(Warning, "empty-subset", field, selector(s.GetLabels()), "",
+			"no endpoint of "+empty+" has these labels, so requests to the subset are answered with 503",
+			nearLabels(s.GetLabels(), r.templatesIn(r.services[0].Namespace)))
+	}
+}
+
+func (r *ruleWorld) templatesIn(namespace string) []template {
+	if t := r.templates[namespace]; t != nil {
+		return t.list
+	}
+	return nil
+}
+
+// checkSubsets tells the subsets that a VirtualService sends to and that no
+// DestinationRule has.
+func checkSubsets(w *model.World, o source.Object, add adder) {
+	spec := o.Value.(*source.IstioVirtualService).Spec
+	one := func(field, host, subset string) {
+		name, ok := model.RuleHost(host, o.Namespace)
+		if subset == "" || !ok || w.Service(name.Namespace, name.Name) == nil {
+			return
+		}
+		names := subsetsOf(w, name)
+		if slices.Contains(names, subset) {
+			return
+		}
+		mend := "add it to the subsets of a DestinationRule for " + name.Host()
+		if near := source.Nearest(subset, names); near != "" {
+			mend = "did you mean " + near + "?"
+		}
+		add(Error, "unknown-subset", field+".destination.subset", subset, strings.Join(names, ", "),
+			"no DestinationRule for "+name.Host()+" has this subset, so these requests are answered with 503", mend)
+	}
+	for i, h := range spec.GetHttp() {
+		for j, d := range h.GetRoute() {
+			one(fmt.Sprintf("spec.http[%d].route[%d]", i, j), d.GetDestination().GetHost(), d.GetDestination().GetSubset())
+		}
+	}
+	for i, h := range spec.GetTcp() {
+		for j, d := range h.GetRoute() {
+			one(fmt.Sprintf("spec.tcp[%d].route[%d]", i, j), d.GetDestination().GetHost(), d.GetDestination().GetSubset())
+		}
+	}
+}
+
+// subsetsOf are the names of the subsets of a service, whoever sees them.
+func subsetsOf(w *model.World, service model.Name) []string {
+	var out []string
+	for _, o := range w.RulesOf(service, source.DestinationRule) {
+		spec := o.Value.(*source.IstioDestinationRule).Spec
+		if _, ok := model.MatchHost(spec.GetHost(), o.Namespace, service); !ok {
+			continue
+		}
+		for _, s := range spec.GetSubsets() {
+			out = append(out, s.GetName())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
