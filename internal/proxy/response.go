@@ -191,8 +191,10 @@ func (c *conn) responseBody(here []byte) telemetry.Reason {
 	x.untilClose = body.Kind == http1.BodyUntilClose || body.Kind == http1.BodyChunked && old
 	x.closing = x.closing || x.untilClose
 	x.closing = x.closing || c.drained()
-	c.resp.Headers = x.editAnswer(c.resp.Status, c.resp.Headers)
+	came := c.resp.Headers // its room is for the next answer, that of the edited ones is not
+	c.resp.Headers = x.editAnswer(c.resp.Status, came)
 	c.out = c.resp.AppendForward(c.out[:0], http1.ForwardOptions{Close: x.closing, HTTP10: old})
+	c.resp.Headers = came
 	switch body.Kind {
 	case http1.BodyLength:
 		return c.lengthBody(here, body.Length)

@@ -45,6 +45,7 @@ func (x *exchange) forget() {
 	if x.edits == nil {
 		return
 	}
+	x.edits.req = http1.Request{} // it holds buffers that are others' soon
 	clear(x.edits.headers)
 	clear(x.edits.answer)
 	clear(x.edits.fields)

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,11 +19,11 @@ import (
 )
 
 // lateHost has one table for all hosts, which is made once there are clusters.
-type lateHost struct{ table *route.Table }
+type lateHost struct{ table atomic.Pointer[route.Table] }
 
-func (h *lateHost) Lookup([]byte) (*route.Table, bool) { return h.table, true }
+func (h *lateHost) Lookup([]byte) (*route.Table, bool) { return h.table.Load(), true }
 
-func (h *lateHost) Await(context.Context, string) (*route.Table, error) { return h.table, nil }
+func (h *lateHost) Await(context.Context, string) (*route.Table, error) { return h.table.Load(), nil }
 
 // treated runs a test with each pair of versions and rules of "test"; every
 // other cluster does not exist.
@@ -36,12 +38,12 @@ func treated(t *testing.T, h http.HandlerFunc, rules []route.Rule, f func(t *tes
 		late = new(lateHost)
 		sc.Hosts = late
 	}, func(t *testing.T, r *rig, hc *http.Client) {
-		late.table = route.New(cfg, nil, func(name string) *upstream.Cluster {
+		late.table.Store(route.New(cfg, nil, func(name string) *upstream.Cluster {
 			if name == "test" {
 				return r.cluster
 			}
 			return nil
-		})
+		}))
 		hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		f(t, r, hc)
 	})
@@ -206,5 +208,37 @@ func TestRouteAnswers(t *testing.T) {
 				t.Errorf("the log has no %q:\n%s", want, r.log)
 			}
 		}
+	})
+}
+
+// Answers are read into the room of those before. An edited one has room of
+// another exchange's, which must not be taken for that.
+func TestEditedAnswersShareNoRoom(t *testing.T) {
+	rules := []route.Rule{{
+		Match: prefix("/"), Backends: to("test"),
+		ResponseHeaders: []filter.Edit{{Op: filter.Set, Name: "x-edited", Value: "%REQ(x-number)%"}},
+	}}
+	echo := func(w http.ResponseWriter, q *http.Request) { w.Header().Set("x-echo", q.Header.Get("x-number")) }
+	treated(t, echo, rules, func(t *testing.T, r *rig, hc *http.Client) {
+		var all sync.WaitGroup
+		for worker := range 4 {
+			all.Go(func() {
+				for i := range 50 {
+					number := fmt.Sprintf("%d.%d", worker, i)
+					q, _ := http.NewRequest(http.MethodGet, r.url("/"), nil)
+					q.Header.Set("x-number", number)
+					resp, err := hc.Do(q)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					resp.Body.Close()
+					if e, x := resp.Header.Get("x-echo"), resp.Header.Get("x-edited"); e != number || x != number {
+						t.Errorf("%s got %q and %q", number, e, x)
+					}
+				}
+			})
+		}
+		all.Wait()
 	})
 }
