@@ -12,6 +12,15 @@ import (
 // U(0,1) x jitter x b, the sum capped at max; jitter only adds. Linear follows
 // Envoy: min(max, min x count), plus jitter.
 func (r *Recovery) backoff(i uint32, previous time.Duration, random func() float64) time.Duration {
+	b := r.usual(i, previous, random)
+	if r.MaxJitter > 0 {
+		b = plus(b, scale(r.MaxJitter, random(), r.MaxJitter))
+	}
+	return b
+}
+
+// usual is backoff without MaxJitter.
+func (r *Recovery) usual(i uint32, previous time.Duration, random func() float64) time.Duration {
 	switch r.Backoff {
 	case Linear:
 		b := scale(r.Min, float64(i)+1, r.Max)

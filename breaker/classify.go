@@ -147,7 +147,8 @@ func (r *Result) local() bool {
 func (r *Result) gateway() bool {
 	switch r.Cause {
 	case Response:
-		return r.Status >= 502 && r.Status <= 504
+		// DEADLINE_EXCEEDED and UNAVAILABLE are what gRPC has for these.
+		return r.Status >= 502 && r.Status <= 504 || r.GRPCStatus == 4 || r.GRPCStatus == 14
 	case Failed:
 		return false
 	default:

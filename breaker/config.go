@@ -66,6 +66,12 @@ type Detectors struct {
 	SuccessRateOutlier *SuccessRateOutlier
 	// FailurePercentage compares an endpoint with a fixed share, at each sweep.
 	FailurePercentage *FailurePercentage
+	// LocalSuccessRateOutlier and LocalFailurePercentage are these for calls
+	// that got no response, with all others for successes. They need
+	// Classification.SplitLocalOrigin, and the two above see responses only
+	// then.
+	LocalSuccessRateOutlier *SuccessRateOutlier
+	LocalFailurePercentage  *FailurePercentage
 	// SlowCalls watches the share of slow calls in a sliding window of time.
 	SlowCalls *SlowCalls
 	// HungCalls watches the age of the oldest call in flight.
@@ -176,6 +182,9 @@ type Recovery struct {
 	// 100. The sum is capped at Max, except for Linear, where Envoy adds it to
 	// the capped time. Decorrelated has its own randomness and ignores it.
 	Jitter float64
+	// MaxJitter is how much may be added at random whatever the back-off is,
+	// beyond Max too (Envoy's max_ejection_time_jitter).
+	MaxJitter time.Duration
 	// ProbeTimeout is when a probe without a result is given up and counts as
 	// failed. 0: 10s.
 	ProbeTimeout time.Duration
@@ -215,7 +224,8 @@ func (d *Detectors) active() bool {
 
 // statistical tells whether a detector works on whole intervals.
 func (d *Detectors) statistical() bool {
-	return d.SuccessRateOutlier != nil || d.FailurePercentage != nil
+	return d.SuccessRateOutlier != nil || d.FailurePercentage != nil ||
+		d.LocalSuccessRateOutlier != nil || d.LocalFailurePercentage != nil
 }
 
 // policy is a Config in use, with what follows from it. Immutable.

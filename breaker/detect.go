@@ -17,10 +17,18 @@ type detectors struct {
 	slow    window // hits are slow calls
 	calls   inflight
 	between interval
+	origin  interval // the same by whether there was a response at all
 }
 
 // interval counts the results since the last sweep of the statistical rules.
 type interval struct{ good, all uint32 }
+
+func (i *interval) count(good bool) {
+	i.all++
+	if good {
+		i.good++
+	}
+}
 
 // tripped is a set of reasons.
 type tripped uint16
@@ -38,6 +46,7 @@ func (d *detectors) observe(cfg *policy, now time.Duration, r *Result, class Cla
 	d.countRow(class)
 
 	if split {
+		d.origin.count(!local)
 		if !local {
 			d.local = 0
 		} else if d.local++; reached(cfg.Detectors.ConsecutiveLocalOrigin, d.local) {
@@ -46,10 +55,7 @@ func (d *detectors) observe(cfg *policy, now time.Duration, r *Result, class Cla
 	}
 	if !local {
 		t |= d.observeRow(cfg, r, class)
-		d.between.all++
-		if class == Success {
-			d.between.good++
-		}
+		d.between.count(class == Success)
 	}
 	if s := cfg.Detectors.SuccessRateEWMA; s != nil {
 		t |= d.observeEWMA(s, cfg.decay, class)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"sync/atomic"
+	"time"
 )
 
 // Unlimited is the value of a limit that is none.
@@ -35,6 +36,9 @@ type LimitsConfig struct {
 type RetryConcurrency struct {
 	Percent        float64 // 0 to 100; Envoy's default 20
 	MinConcurrency uint32  // Envoy's default 3
+	// Interval: requests count for so long, whether or not they have ended.
+	// 0: while they are active or pending. Limits.Sweep must be called then.
+	Interval time.Duration
 }
 
 // UnlimitedLimits bounds nothing, as Istio has it without a DestinationRule.
@@ -50,8 +54,12 @@ func EnvoyLimits() LimitsConfig {
 
 // Validate reports what is wrong with c; any number is a limit.
 func (c LimitsConfig) Validate() error {
-	if b := c.RetryBudget; b != nil && !(b.Percent >= 0 && b.Percent <= 100) {
+	b := c.RetryBudget
+	if b != nil && !(b.Percent >= 0 && b.Percent <= 100) {
 		return fmt.Errorf("RetryBudget.Percent: %v is not allowed: 0 to 100", b.Percent)
+	}
+	if b != nil && b.Interval < 0 {
+		return fmt.Errorf("RetryBudget.Interval: %v is not allowed: 0 or more", b.Interval)
 	}
 	return nil
 }
@@ -63,6 +71,19 @@ type Limits struct {
 	endpoints atomic.Uint32
 
 	connections, pending, requests, retries gauge
+
+	// For RetryConcurrency.Interval.
+	begun  atomic.Uint64 // requests so far
+	before atomic.Uint64 // those that count no more
+	past   past
+}
+
+// past is how many requests had begun when, in steps of a tenth of the interval.
+// Owned by whoever calls Sweep.
+type past struct {
+	at    [windowSteps]time.Duration
+	begun [windowSteps]uint64
+	next  int
 }
 
 // NewLimits makes Limits with nothing in flight, for one endpoint.
@@ -101,7 +122,39 @@ func (l *Limits) TryPending() bool { return l.pending.try(l.scaled(l.cfg.Load().
 func (l *Limits) ReleasePending() { l.pending.release() }
 
 // TryRequest counts one request in flight if there is room.
-func (l *Limits) TryRequest() bool { return l.requests.try(l.scaled(l.cfg.Load().MaxRequests)) }
+func (l *Limits) TryRequest() bool {
+	cfg := l.cfg.Load()
+	if !l.requests.try(l.scaled(cfg.MaxRequests)) {
+		return false
+	}
+	if b := cfg.RetryBudget; b != nil && b.Interval > 0 {
+		l.begun.Add(1)
+	}
+	return true
+}
+
+// Sweep forgets requests that began longer ago than RetryConcurrency.Interval.
+// It is needed where that is set, a few times in each interval, and is called by
+// one goroutine at a time.
+func (l *Limits) Sweep(now time.Duration) {
+	b := l.cfg.Load().RetryBudget
+	if b == nil || b.Interval == 0 {
+		return
+	}
+	p := &l.past
+	last := (p.next + windowSteps - 1) % windowSteps
+	if now-p.at[last] >= b.Interval/windowSteps {
+		p.at[p.next], p.begun[p.next] = now, l.begun.Load()
+		p.next = (p.next + 1) % windowSteps
+	}
+	before := uint64(0)
+	for i, at := range p.at {
+		if at != 0 && now-at >= b.Interval-b.Interval/windowSteps {
+			before = max(before, p.begun[i])
+		}
+	}
+	l.before.Store(max(before, l.before.Load()))
+}
 
 // ReleaseRequest ends what TryRequest began.
 func (l *Limits) ReleaseRequest() { l.requests.release() }
@@ -115,6 +168,9 @@ func (l *Limits) TryRetry() bool {
 		return l.retries.try(l.scaled(cfg.MaxRetries))
 	}
 	active := uint64(l.requests.now.Load()) + uint64(l.pending.now.Load())
+	if b.Interval > 0 {
+		active = max(active, l.begun.Load()-l.before.Load())
+	}
 	budget := uint64(b.Percent / 100 * float64(active))
 	return l.retries.try(uint32(min(max(budget, uint64(b.MinConcurrency)), Unlimited))) //nolint:gosec // bounded
 }

@@ -60,7 +60,9 @@ func EnvoyOutlier() Config {
 			Mode: Timed, Backoff: Linear,
 			Min: 30 * time.Second, Max: 300 * time.Second,
 		},
-		Guards:        Guards{MaxEjectionPercent: new(uint32(10)), PanicThreshold: 50},
+		Guards: Guards{MaxEjectionPercent: new(uint32(10)), PanicThreshold: 50},
+		// Envoy goes by the HTTP status that it has for a gRPC code.
+		Classification: Classification{GRPCFailures: []uint32{2, 4, 12, 13, 14, 15}},
 		SweepInterval: DefaultSweepInterval,
 	}
 }

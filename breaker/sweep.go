@@ -130,27 +130,41 @@ type sample struct {
 func (s sample) successPercent() float64 { return 100 * float64(s.good) / float64(s.all) }
 
 // compare runs the statistical detectors over the interval that just ended.
-// Endpoints that are not closed are left out, as Envoy does.
 func (g *Group) compare(now time.Duration) {
-	samples := make([]sample, 0, len(g.endpoints))
+	d := &g.cfg.Detectors
+	g.compareSamples("", g.samples(func(d *detectors) *interval { return &d.between }), d.SuccessRateOutlier, d.FailurePercentage, now)
+	if g.cfg.Classification.SplitLocalOrigin {
+		g.compareSamples("calls without a response: ", g.samples(func(d *detectors) *interval { return &d.origin }), d.LocalSuccessRateOutlier, d.LocalFailurePercentage, now)
+	}
+}
+
+// samples takes an interval from each endpoint. Those that are not closed are
+// left out, as Envoy does. The worst goes first when the guards leave room for
+// some only.
+func (g *Group) samples(of func(*detectors) *interval) []sample {
+	out := make([]sample, 0, len(g.endpoints))
 	for _, e := range g.endpoints {
 		e.mu.Lock()
-		s := sample{e, e.det.between}
-		e.det.between = interval{}
+		s := sample{e, *of(&e.det)}
+		*of(&e.det) = interval{}
 		e.mu.Unlock()
 		if stateOf(e.word.Load()) == Closed && s.all > 0 {
-			samples = append(samples, s)
+			out = append(out, s)
 		}
 	}
-	// The worst goes first when the guards leave room for some only.
-	slices.SortStableFunc(samples, func(a, b sample) int {
+	slices.SortStableFunc(out, func(a, b sample) int {
 		return cmp.Compare(a.successPercent(), b.successPercent())
 	})
-	if o := g.cfg.Detectors.SuccessRateOutlier; o != nil {
-		g.compareOutlier(o, enough(samples, o.MinHosts, o.RequestVolume), now)
+	return out
+}
+
+// of says whose rates they are, where these are not the responses'.
+func (g *Group) compareSamples(of string, samples []sample, o *SuccessRateOutlier, f *FailurePercentage, now time.Duration) {
+	if o != nil {
+		g.compareOutlier(of, o, enough(samples, o.MinHosts, o.RequestVolume), now)
 	}
-	if f := g.cfg.Detectors.FailurePercentage; f != nil {
-		g.compareFailures(f, enough(samples, f.MinHosts, f.RequestVolume), now)
+	if f != nil {
+		g.compareFailures(of, f, enough(samples, f.MinHosts, f.RequestVolume), now)
 	}
 }
 
@@ -168,7 +182,7 @@ func enough(samples []sample, least, volume uint32) []sample {
 	return out
 }
 
-func (g *Group) compareOutlier(o *SuccessRateOutlier, samples []sample, now time.Duration) {
+func (g *Group) compareOutlier(of string, o *SuccessRateOutlier, samples []sample, now time.Duration) {
 	rates := make([]float64, len(samples))
 	for i, s := range samples {
 		rates[i] = s.successPercent()
@@ -181,13 +195,13 @@ func (g *Group) compareOutlier(o *SuccessRateOutlier, samples []sample, now time
 		}
 		g.eject(s.e, now, finding{
 			reason: OutlierSuccessRate, enforcing: o.Enforcing,
-			detail: fmt.Sprintf("success rate %.1f%% of %d requests, below %.1f%% = mean %.1f%% - %g x sigma %.1f%% over %d endpoints",
+			detail: of + fmt.Sprintf("success rate %.1f%% of %d requests, below %.1f%% = mean %.1f%% - %g x sigma %.1f%% over %d endpoints",
 				rates[i], s.all, threshold, mean, o.Factor, sigma, len(samples)),
 		})
 	}
 }
 
-func (g *Group) compareFailures(f *FailurePercentage, samples []sample, now time.Duration) {
+func (g *Group) compareFailures(of string, f *FailurePercentage, samples []sample, now time.Duration) {
 	for _, s := range samples {
 		failed := s.all - s.good
 		share := 100 * float64(failed) / float64(s.all)
@@ -196,7 +210,7 @@ func (g *Group) compareFailures(f *FailurePercentage, samples []sample, now time
 		}
 		g.eject(s.e, now, finding{
 			reason: HighFailurePercentage, enforcing: f.Enforcing,
-			detail: fmt.Sprintf("%d of %d requests failed (%.1f%%), limit %g%%", failed, s.all, share, f.Threshold),
+			detail: of + fmt.Sprintf("%d of %d requests failed (%.1f%%), limit %g%%", failed, s.all, share, f.Threshold),
 		})
 	}
 }

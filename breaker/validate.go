@@ -12,8 +12,17 @@ import (
 func (c Config) Validate() error {
 	v := &validation{}
 	c.Detectors.validate(v)
-	if c.Detectors.ConsecutiveLocalOrigin != nil && !c.Classification.SplitLocalOrigin {
-		v.reject("Detectors.ConsecutiveLocalOrigin", "set", "only with Classification.SplitLocalOrigin")
+	for _, d := range []struct {
+		name string
+		set  bool
+	}{
+		{"ConsecutiveLocalOrigin", c.Detectors.ConsecutiveLocalOrigin != nil},
+		{"LocalSuccessRateOutlier", c.Detectors.LocalSuccessRateOutlier != nil},
+		{"LocalFailurePercentage", c.Detectors.LocalFailurePercentage != nil},
+	} {
+		if d.set && !c.Classification.SplitLocalOrigin {
+			v.reject("Detectors."+d.name, "set", "only with Classification.SplitLocalOrigin")
+		}
 	}
 	if c.Detectors.active() || c.Recovery != (Recovery{}) {
 		c.Recovery.validate(v)
@@ -57,16 +66,10 @@ func (d *Detectors) validate(v *validation) {
 		v.window(name, s.Window, s.MinRequests)
 		v.enforcing(name, s.Enforcing)
 	}
-	if s := d.SuccessRateOutlier; s != nil {
-		const name = "Detectors.SuccessRateOutlier"
-		v.check(s.Factor > 0 && s.Factor <= 1000, name+".Factor", s.Factor, "more than 0, to 1000")
-		v.enforcing(name, s.Enforcing)
-	}
-	if s := d.FailurePercentage; s != nil {
-		const name = "Detectors.FailurePercentage"
-		v.check(s.Threshold > 0 && s.Threshold <= 100, name+".Threshold", s.Threshold, "more than 0, to 100")
-		v.enforcing(name, s.Enforcing)
-	}
+	v.outlier("Detectors.SuccessRateOutlier", d.SuccessRateOutlier)
+	v.outlier("Detectors.LocalSuccessRateOutlier", d.LocalSuccessRateOutlier)
+	v.percentage("Detectors.FailurePercentage", d.FailurePercentage)
+	v.percentage("Detectors.LocalFailurePercentage", d.LocalFailurePercentage)
 	if s := d.SlowCalls; s != nil {
 		const name = "Detectors.SlowCalls"
 		v.check(s.Duration > 0, name+".Duration", s.Duration, "more than 0")
@@ -93,6 +96,7 @@ func (r *Recovery) validate(v *validation) {
 	v.check(r.Max > 0, "Recovery.Max", r.Max, "more than 0")
 	v.check(r.Min >= 0 && r.Min <= r.Max, "Recovery.Min", r.Min, fmt.Sprintf("0 to Recovery.Max (%v)", r.Max))
 	v.within("Recovery.Jitter", r.Jitter, 0, 100)
+	v.check(r.MaxJitter >= 0, "Recovery.MaxJitter", r.MaxJitter, "0 or more")
 	v.check(r.ProbeTimeout >= 0, "Recovery.ProbeTimeout", r.ProbeTimeout, "0 (10s) or more")
 }
 
@@ -117,6 +121,20 @@ func (v *validation) within(field string, value, low, high float64) {
 func (v *validation) enforcing(detector string, e *uint32) {
 	if e != nil {
 		v.check(*e <= 100, detector+".Enforcing", *e, "0 to 100")
+	}
+}
+
+func (v *validation) outlier(name string, s *SuccessRateOutlier) {
+	if s != nil {
+		v.check(s.Factor > 0 && s.Factor <= 1000, name+".Factor", s.Factor, "more than 0, to 1000")
+		v.enforcing(name, s.Enforcing)
+	}
+}
+
+func (v *validation) percentage(name string, s *FailurePercentage) {
+	if s != nil {
+		v.check(s.Threshold > 0 && s.Threshold <= 100, name+".Threshold", s.Threshold, "more than 0, to 100")
+		v.enforcing(name, s.Enforcing)
 	}
 }
 

@@ -206,8 +206,11 @@ func ValidateRing(minSize, maxSize uint64) error {
 	if minSize > DefaultMaxRing || maxSize > DefaultMaxRing {
 		return fmt.Errorf("ring sizes %d to %d: at most %d", minSize, maxSize, DefaultMaxRing)
 	}
-	if maxSize != 0 && max(minSize, 1) > maxSize || maxSize != 0 && minSize == 0 && maxSize < DefaultMinRing {
-		return fmt.Errorf("ring sizes %d to %d: the first must not be above the second", max(minSize, DefaultMinRing), maxSize)
+	if minSize == 0 {
+		minSize = DefaultMinRing
+	}
+	if maxSize != 0 && minSize > maxSize {
+		return fmt.Errorf("ring sizes %d to %d: the first must not be above the second", minSize, maxSize)
 	}
 	return nil
 }

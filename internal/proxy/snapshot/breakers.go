@@ -1,10 +1,7 @@
 package snapshot
 
 import (
-	"time"
-
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	breakerv1 "github.com/reclosermesh/recloser/api/breaker/v1"
@@ -24,6 +21,7 @@ func (p *problems) breaker(spec *clusterSpec, c *clusterv3.Cluster) {
 			return
 		}
 		spec.cfg.Breaker = p.policy(own)
+		spec.own = true
 		spec.cfg.FailFast = p.duration(breakerMetadata+".fail_fast", own.GetFailFast(), upstream.DefaultFailFast)
 		if w := own.GetMaxWaiting(); w != nil {
 			spec.cfg.MaxWaiting = w.GetValue()
@@ -113,55 +111,6 @@ func (p *problems) detector(out *breaker.Detectors, d *breakerv1.Detector) {
 	default:
 		p.add("%skind: this proxy knows no such detector", at)
 	}
-}
-
-// outlier is Envoy's outlier_detection with Envoy's defaults for what is left
-// open (config.cluster.v3.OutlierDetection).
-func (p *problems) outlier(o *clusterv3.OutlierDetection, panicThreshold *typev3.Percent) breaker.Config {
-	const at = "outlier_detection."
-	number := func(w *wrapperspb.UInt32Value, def uint32) uint32 { return wrapped(w, w == nil, def) }
-	enforcing := func(w *wrapperspb.UInt32Value, def uint32) *uint32 { return new(number(w, def)) }
-	base := p.duration(at+"base_ejection_time", o.GetBaseEjectionTime(), 30*time.Second)
-	cfg := breaker.Config{
-		Detectors: breaker.Detectors{
-			Consecutive:        &breaker.Consecutive{Failures: number(o.GetConsecutive_5Xx(), 5), Enforcing: enforcing(o.GetEnforcingConsecutive_5Xx(), 100)},
-			ConsecutiveGateway: &breaker.Consecutive{Failures: number(o.GetConsecutiveGatewayFailure(), 5), Enforcing: enforcing(o.GetEnforcingConsecutiveGatewayFailure(), 0)},
-			SuccessRateOutlier: &breaker.SuccessRateOutlier{
-				Factor:        float64(number(o.GetSuccessRateStdevFactor(), 1900)) / 1000,
-				MinHosts:      number(o.GetSuccessRateMinimumHosts(), 5),
-				RequestVolume: number(o.GetSuccessRateRequestVolume(), 100),
-				Enforcing:     enforcing(o.GetEnforcingSuccessRate(), 100),
-			},
-			FailurePercentage: &breaker.FailurePercentage{
-				Threshold:     float64(number(o.GetFailurePercentageThreshold(), 85)),
-				MinHosts:      number(o.GetFailurePercentageMinimumHosts(), 5),
-				RequestVolume: number(o.GetFailurePercentageRequestVolume(), 50),
-				Enforcing:     enforcing(o.GetEnforcingFailurePercentage(), 0),
-			},
-		},
-		Recovery: breaker.Recovery{
-			Mode: breaker.Timed, Backoff: breaker.Linear,
-			Min: base, Max: p.duration(at+"max_ejection_time", o.GetMaxEjectionTime(), max(base, 300*time.Second)),
-		},
-		Guards: breaker.Guards{
-			MaxEjectionPercent: new(number(o.GetMaxEjectionPercent(), 10)),
-			PanicThreshold:     wrapped(panicThreshold, panicThreshold == nil, 50.0),
-		},
-		Classification: breaker.Classification{SplitLocalOrigin: o.GetSplitExternalLocalOriginErrors()},
-		SweepInterval:  p.duration(at+"interval", o.GetInterval(), 10*time.Second),
-	}
-	if o.GetSplitExternalLocalOriginErrors() {
-		cfg.Detectors.ConsecutiveLocalOrigin = &breaker.Consecutive{
-			Failures: number(o.GetConsecutiveLocalOriginFailure(), 5), Enforcing: enforcing(o.GetEnforcingConsecutiveLocalOriginFailure(), 100),
-		}
-	}
-	if jitter := p.duration(at+"max_ejection_time_jitter", o.GetMaxEjectionTimeJitter(), 0); base > 0 {
-		cfg.Recovery.Jitter = min(float64(jitter)/float64(base), 100)
-	}
-	if o.GetAlwaysEjectOneHost().GetValue() {
-		p.add("%salways_eject_one_host: is not supported", at)
-	}
-	return cfg
 }
 
 func optional(w *wrapperspb.UInt32Value) *uint32 {

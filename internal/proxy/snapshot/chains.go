@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	httpinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
@@ -14,6 +13,7 @@ import (
 	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 
 	"github.com/reclosermesh/recloser/internal/proxy/route"
+	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 )
 
 // Protocol is what the connections of a listener speak.
@@ -34,7 +34,7 @@ const (
 )
 
 // NoTimeout stands for a timeout of zero, which Envoy takes for none.
-const NoTimeout time.Duration = -1
+const NoTimeout = upstream.NoTimeout
 
 // Bytes is where the bytes go that are no HTTP.
 type Bytes struct{ action atomic.Pointer[route.Action] }

@@ -3,14 +3,13 @@ package snapshot
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/reclosermesh/recloser/breaker"
-	"github.com/reclosermesh/recloser/internal/proxy/balance"
 	"github.com/reclosermesh/recloser/internal/proxy/transport"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 	"github.com/reclosermesh/recloser/internal/proxy/xds"
@@ -25,16 +24,39 @@ const (
 	httpOptions      = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 )
 
+// envoyConnectTimeout holds for clusters that do not say one.
+const envoyConnectTimeout = 5 * time.Second
+
+type fieldName = protoreflect.Name
+
 // clusterSpec is a Cluster. cfg has no endpoints: they come from static, or
 // from the resource that endpoints names.
 type clusterSpec struct {
 	cfg       upstream.Config
 	static    *endpointList
 	endpoints string
+	own       bool                    // the breaker's policy is in our own words
 	tls       *transport.ClientConfig // nil: plain; cfg.Dial is made of it when it is opened
 }
 
-type endpointList struct{ endpoints []upstream.EndpointConfig }
+// clusterFields are the fields of a Cluster that are honoured, with those that
+// change nothing of what becomes of a request: statistics, the handling of
+// buffers, how Envoy warms up and resolves names (of which we have none).
+// Whatever else is set is refused by name.
+var clusterFields = []fieldName{
+	"name", "type", "eds_cluster_config", "load_assignment", "metadata",
+	"connect_timeout", "lb_policy", "ring_hash_lb_config", "maglev_lb_config",
+	"least_request_lb_config", "round_robin_lb_config",
+	"common_lb_config", "circuit_breakers", "outlier_detection",
+	"typed_extension_protocol_options", "max_requests_per_connection",
+	"upstream_connection_options", "transport_socket",
+
+	"alt_stat_name", "stats_matcher", "track_timeout_budgets", "track_cluster_stats",
+	"per_connection_buffer_limit_bytes", "wait_for_warm_on_init",
+	"ignore_health_on_host_removal", "close_connections_on_host_health_failure",
+	"cleanup_interval", "dns_lookup_family", "respect_dns_ttl", "dns_refresh_rate", "preconnect_policy",
+	"lrs_server", "lrs_report_endpoint_metrics",
+}
 
 func compileCluster(r xds.Resource) (*clusterSpec, error) {
 	c, err := asMessage[*clusterv3.Cluster](r)
@@ -45,18 +67,19 @@ func compileCluster(r xds.Resource) (*clusterSpec, error) {
 	spec := &clusterSpec{cfg: upstream.Config{
 		Name:           r.Name,
 		Service:        service(r.Name, c.GetMetadata()),
-		ConnectTimeout: p.duration("connect_timeout", c.GetConnectTimeout(), 0),
+		ConnectTimeout: p.duration("connect_timeout", c.GetConnectTimeout(), envoyConnectTimeout),
 	}}
 	if strings.HasPrefix(r.Name, "inbound|") {
 		spec.cfg.Direction = telemetry.Inbound
 	}
+	p.only("", c, clusterFields...)
 	p.clusterTransport(spec, c)
-	p.unsupported("", c, "transport_socket_matches", "lb_subset_config", "health_checks")
 	p.discovery(spec, c)
-	p.balancer(spec, c)
 	p.breaker(spec, c)
+	p.balancer(spec, c)
 	p.limits(spec, c)
 	p.protocolOptions(spec, c)
+	p.connections(spec, c)
 	if err := spec.cfg.Validate(); err != nil {
 		p.errs = append(p.errs, err)
 	}
@@ -79,124 +102,10 @@ func (p *problems) discovery(spec *clusterSpec, c *clusterv3.Cluster) {
 			spec.endpoints = c.GetName()
 		}
 	case clusterv3.Cluster_STATIC:
-		spec.static = p.endpoints("load_assignment.", c.GetLoadAssignment())
+		spec.static = p.assignment("load_assignment.", c.GetLoadAssignment())
 	default:
 		p.add("type %s: STATIC and EDS are supported", c.GetType())
 	}
-}
-
-// balancer takes the balancer that our own control plane names (peak-ewma where
-// it names none), and for foreign clusters Envoy's lb_policy.
-func (p *problems) balancer(spec *clusterSpec, c *clusterv3.Cluster) {
-	if own := c.GetMetadata().GetFilterMetadata()[serviceMetadata]; own != nil {
-		name := text(own, "balancer")
-		if name == "" {
-			return
-		}
-		policy, err := balance.ParsePolicy(name)
-		if err != nil {
-			p.add("metadata %s: %w", serviceMetadata, err)
-		}
-		spec.cfg.LB = policy
-		return
-	}
-	switch c.GetLbPolicy() {
-	case clusterv3.Cluster_ROUND_ROBIN:
-		spec.cfg.LB = balance.RoundRobin
-	case clusterv3.Cluster_LEAST_REQUEST:
-		spec.cfg.LB = balance.LeastRequest
-	case clusterv3.Cluster_RANDOM:
-		spec.cfg.LB = balance.Random
-	case clusterv3.Cluster_LOAD_BALANCING_POLICY_CONFIG:
-		spec.cfg.LB = balance.PeakEWMA
-	default:
-		p.add("lb_policy %s: ROUND_ROBIN, LEAST_REQUEST, RANDOM and LOAD_BALANCING_POLICY_CONFIG are supported", c.GetLbPolicy())
-	}
-}
-
-// limits reads Envoy's circuit_breakers. Without thresholds nothing is limited,
-// as Istio has it; a threshold of DEFAULT priority that leaves a field open
-// gets Envoy's default there.
-func (p *problems) limits(spec *clusterSpec, c *clusterv3.Cluster) {
-	l := breaker.UnlimitedLimits()
-	for _, t := range c.GetCircuitBreakers().GetThresholds() {
-		if t.GetPriority() != corev3.RoutingPriority_DEFAULT {
-			continue
-		}
-		envoy := breaker.EnvoyLimits()
-		l.MaxConnections = wrapped(t.GetMaxConnections(), t.GetMaxConnections() == nil, envoy.MaxConnections)
-		l.MaxPending = wrapped(t.GetMaxPendingRequests(), t.GetMaxPendingRequests() == nil, envoy.MaxPending)
-		l.MaxRequests = wrapped(t.GetMaxRequests(), t.GetMaxRequests() == nil, envoy.MaxRequests)
-		l.MaxRetries = wrapped(t.GetMaxRetries(), t.GetMaxRetries() == nil, envoy.MaxRetries)
-		if b := t.GetRetryBudget(); b != nil {
-			l.RetryBudget = &breaker.RetryConcurrency{
-				Percent:        wrapped(b.GetBudgetPercent(), b.GetBudgetPercent() == nil, 20),
-				MinConcurrency: wrapped(b.GetMinRetryConcurrency(), b.GetMinRetryConcurrency() == nil, uint32(3)),
-			}
-		}
-		break
-	}
-	if err := l.Validate(); err != nil {
-		p.add("circuit_breakers: %w", err)
-	}
-	spec.cfg.Limits = l
-}
-
-func compileEndpoints(r xds.Resource) (*endpointList, error) {
-	m, err := asMessage[*endpointv3.ClusterLoadAssignment](r)
-	if err != nil {
-		return nil, err
-	}
-	var p problems
-	list := p.endpoints("", m)
-	if err := p.err(); err != nil {
-		return nil, err
-	}
-	return list, nil
-}
-
-// endpoints reads those that are fit for traffic, of the best priority that has
-// any.
-func (p *problems) endpoints(at string, m *endpointv3.ClusterLoadAssignment) *endpointList {
-	list := &endpointList{}
-	best := ^uint32(0)
-	seen := make(map[string]bool)
-	for i, locality := range m.GetEndpoints() {
-		for j, e := range locality.GetLbEndpoints() {
-			if !fit(e.GetHealthStatus()) || locality.GetPriority() > best {
-				continue
-			}
-			address := p.address(fmt.Sprintf("%sendpoints[%d].lb_endpoints[%d].endpoint.address", at, i, j), e.GetEndpoint().GetAddress())
-			if locality.GetPriority() < best {
-				best = locality.GetPriority()
-				list.endpoints = nil
-				clear(seen)
-			}
-			if seen[address] {
-				continue
-			}
-			seen[address] = true
-			own := e.GetMetadata().GetFilterMetadata()[workloadMetadata]
-			list.endpoints = append(list.endpoints, upstream.EndpointConfig{
-				Address: address,
-				Weight:  e.GetLoadBalancingWeight().GetValue(),
-				Labels: telemetry.Labels{
-					Namespace: text(own, "namespace"), Pod: text(own, "pod"),
-					Workload: text(own, "workload"), WorkloadKind: text(own, "workload_kind"),
-				},
-			})
-		}
-	}
-	return list
-}
-
-// fit follows Envoy: UNKNOWN counts as healthy.
-func fit(s corev3.HealthStatus) bool {
-	switch s {
-	case corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED:
-		return true
-	}
-	return false
 }
 
 // service says what a cluster stands for: by its metadata, or by a name of the

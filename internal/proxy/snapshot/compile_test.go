@@ -229,7 +229,12 @@ func TestEndpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	labels := telemetry.Labels{Namespace: "ns", Pod: "p", Workload: "w", WorkloadKind: "Deployment"}
-	want := []upstream.EndpointConfig{{Address: "10.0.0.1:80", Weight: 3, Labels: labels}, {Address: "[fd00::1]:80", Weight: 1, Labels: labels}}
+	want := []upstream.EndpointConfig{
+		{Address: "10.0.1.1:80", Weight: 1, Labels: labels, Place: upstream.Place{Priority: 1}},
+		{Address: "10.0.0.1:80", Weight: 3, Labels: labels},
+		{Address: "[fd00::1]:80", Weight: 1, Labels: labels},
+		{Address: "10.0.2.1:80", Weight: 1, Labels: labels, Place: upstream.Place{Priority: 2}},
+	}
 	if diff := cmp.Diff(want, list.endpoints); diff != "" {
 		t.Error(diff)
 	}
@@ -289,9 +294,9 @@ func TestRoutes(t *testing.T) {
 func TestCompileSaysAllThatIsWrong(t *testing.T) {
 	cluster := eds("c")
 	cluster.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
-	cluster.LbPolicy = clusterv3.Cluster_MAGLEV
+	cluster.LbPolicy = clusterv3.Cluster_CLUSTER_PROVIDED
 	cluster.TransportSocket = &corev3.TransportSocket{Name: "tls"}
-	cluster.OutlierDetection = &clusterv3.OutlierDetection{MaxEjectionPercent: wrapperspb.UInt32(101), AlwaysEjectOneHost: wrapperspb.Bool(true)}
+	cluster.OutlierDetection = &clusterv3.OutlierDetection{MaxEjectionPercent: wrapperspb.UInt32(101), DetectDegradedHosts: wrapperspb.Bool(true)}
 	host := hostOf("c", "a")
 	host.Routes = append(host.Routes, &routev3.Route{
 		Match: &routev3.RouteMatch{
@@ -309,7 +314,7 @@ func TestCompileSaysAllThatIsWrong(t *testing.T) {
 		m    proto.Message
 		want []string
 	}{
-		{xds.Cluster, cluster, []string{"type STRICT_DNS", "lb_policy MAGLEV", `transport_socket "tls"`, "101", "always_eject_one_host"}},
+		{xds.Cluster, cluster, []string{"type STRICT_DNS", "lb_policy CLUSTER_PROVIDED", `transport_socket "tls"`, "101", "outlier_detection.detect_degraded_hosts"}},
 		{xds.VirtualHost, host, []string{
 			`routes[1].match.safe_regex "("`, "routes[1].match.headers[0].string_match", "routes[1].route.cluster_header",
 			"routes[1].route.auto_host_rewrite", "routes[1].route.timeout", "routes[2].match.path_specifier", "routes[2]: route, redirect or",

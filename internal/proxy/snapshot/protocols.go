@@ -17,8 +17,6 @@ import (
 func (p *problems) protocolOptions(spec *clusterSpec, c *clusterv3.Cluster) {
 	const at = "typed_extension_protocol_options: "
 	spec.cfg.Protocol = upstream.HTTP1
-	// What HttpProtocolOptions took the place of.
-	p.unsupported("", c, "http2_protocol_options", "protocol_selection")
 	body := c.GetTypedExtensionProtocolOptions()[httpOptions]
 	if body == nil {
 		return
@@ -28,9 +26,14 @@ func (p *problems) protocolOptions(spec *clusterSpec, c *clusterv3.Cluster) {
 		p.add(at+"%w", err)
 		return
 	}
+	p.only(at, options, "common_http_protocol_options", "explicit_http_config", "use_downstream_protocol_config",
+		"auto_config", "upstream_http_protocol_options", "outlier_detection")
 	common := options.GetCommonHttpProtocolOptions()
+	p.only(at+"common_http_protocol_options.", common, "idle_timeout", "max_connection_duration", "max_requests_per_connection")
 	spec.cfg.Limits.MaxRequestsPerConnection = common.GetMaxRequestsPerConnection().GetValue()
-	spec.cfg.IdleTimeout = p.duration("common_http_protocol_options.idle_timeout", common.GetIdleTimeout(), 0)
+	spec.cfg.IdleTimeout = p.orNone("common_http_protocol_options.idle_timeout", common.GetIdleTimeout())
+	spec.cfg.MaxConnectionDuration = p.duration("common_http_protocol_options.max_connection_duration", common.GetMaxConnectionDuration(), 0)
+	p.errorMatcher(spec, at+"outlier_detection.error_matcher", options.GetOutlierDetection().GetErrorMatcher())
 	switch o := options.GetUpstreamProtocolOptions().(type) {
 	case nil:
 	case *upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_:

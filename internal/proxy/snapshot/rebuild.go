@@ -202,7 +202,8 @@ func (s *Store) applyClusters() {
 	cfgs := make([]upstream.Config, 0, len(next))
 	for _, name := range slices.Sorted(maps.Keys(next)) {
 		cfg := next[name].spec.cfg
-		cfg.Endpoints = next[name].list.endpoints
+		list := next[name].list
+		cfg.Endpoints, cfg.Overprovision = list.endpoints, list.overprovision
 		cfgs = append(cfgs, cfg)
 	}
 	s.applied, s.appliedAs = s.cfg.Set.Apply(cfgs), next

@@ -33,6 +33,9 @@ const (
 	DefaultMaxWaiting     = 10_000           // Linkerd's queue capacity
 )
 
+// NoTimeout says that there is no such bound, where 0 stands for a default.
+const NoTimeout time.Duration = -1
+
 // Dialer opens the transport to an address: plain TCP, or TLS around it. alpn is
 // the application protocol to agree to: "h2", "http/1.1", or "" for whatever
 // the transport offers by itself. Plain transports ignore it; one that can
@@ -94,6 +97,15 @@ type Config struct {
 	// IdleTimeout is how long a connection stays pooled unused. 0:
 	// DefaultIdleTimeout.
 	IdleTimeout time.Duration
+	// MaxConnectionDuration is how old a connection may grow: what is older
+	// takes no new request. 0: any age.
+	MaxConnectionDuration time.Duration
+	// KeepAlive are the keep-alive probes of TCP, where Enable is set; otherwise
+	// Go's own, every 15 seconds.
+	KeepAlive net.KeepAliveConfig
+	// TCPIdleTimeout and TCPMaxDuration bound a connection of opaque bytes to
+	// this cluster, by what moves and by age. 0: not set here.
+	TCPIdleTimeout, TCPMaxDuration time.Duration
 	// FailFast is how long requests wait while no endpoint is ready, counted
 	// from when the last one went; after that they are refused at once. 0: at
 	// once from the start.
@@ -174,7 +186,13 @@ func (c *Config) Validate() error {
 	for _, d := range []struct {
 		field string
 		value time.Duration
-	}{{"connect timeout", c.ConnectTimeout}, {"idle timeout", c.IdleTimeout}, {"fail-fast timeout", c.FailFast}} {
+	}{
+		{"connect timeout", c.ConnectTimeout}, {"fail-fast timeout", c.FailFast},
+		{"connection duration", c.MaxConnectionDuration},
+		{"idle timeout", max(c.IdleTimeout, c.IdleTimeout-NoTimeout)},
+		{"TCP idle timeout", max(c.TCPIdleTimeout, c.TCPIdleTimeout-NoTimeout)},
+		{"TCP connection duration", max(c.TCPMaxDuration, c.TCPMaxDuration-NoTimeout)},
+	} {
 		if d.value < 0 {
 			bad(d.field, d.value, "must not be negative")
 		}
@@ -227,6 +245,33 @@ func (c *Config) overprovision() uint32 {
 		return breaker.DefaultOverprovision
 	}
 	return c.Overprovision
+}
+
+// dial opens a connection as c says.
+func (c *Config) dial(ctx context.Context, address, alpn string) (net.Conn, error) {
+	nc, err := c.Dial(ctx, address, alpn)
+	if err == nil && c.KeepAlive.Enable {
+		keepAlive(nc, c.KeepAlive)
+	}
+	return nc, err
+}
+
+// keepAlive sets the probes on the socket that is under whatever transport there
+// is. One that cannot be set is left as it is: the connection is good without.
+func keepAlive(nc net.Conn, k net.KeepAliveConfig) {
+	for {
+		switch c := nc.(type) {
+		case interface {
+			SetKeepAliveConfig(config net.KeepAliveConfig) error
+		}:
+			_ = c.SetKeepAliveConfig(k)
+			return
+		case interface{ NetConn() net.Conn }:
+			nc = c.NetConn()
+		default:
+			return
+		}
+	}
 }
 
 func dialTCP(ctx context.Context, address, _ string) (net.Conn, error) {

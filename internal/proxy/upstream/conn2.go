@@ -48,7 +48,7 @@ func (c *conn2) connect(ctx context.Context) error {
 	cfg := e.cluster.cfg.Load()
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	nc, err := cfg.Dial(ctx, e.address, "h2")
+	nc, err := cfg.dial(ctx, e.address, "h2")
 	e.dialFailed.Store(err != nil)
 	if err != nil {
 		return err

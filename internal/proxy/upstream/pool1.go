@@ -122,7 +122,7 @@ func (p *pool1) dial(deadline time.Duration, alpn string) (*Conn, error) {
 	timeout := min(cfg.ConnectTimeout, deadline-p.e.cluster.opts.Clock())
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	raw, err := cfg.Dial(ctx, p.e.address, alpn)
+	raw, err := cfg.dial(ctx, p.e.address, alpn)
 	p.e.dialFailed.Store(err != nil)
 	if err != nil {
 		p.slotFree()

@@ -90,7 +90,7 @@ func (e *Endpoint) probe(ctx context.Context, p breaker.Permit) {
 	cfg := e.cluster.cfg.Load()
 	ctx, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
 	defer cancel()
-	nc, err := cfg.Dial(ctx, e.address, "")
+	nc, err := cfg.dial(ctx, e.address, "")
 	ended := context.Cause(ctx)
 	e.dialFailed.Store(err != nil)
 	result := DialResult(err)
