@@ -52,7 +52,7 @@ func (e *explainer) backends(r *routing.Rule, action *route.Action) {
 func (e *explainer) backend(b *routing.Backend) Backend {
 	out := Backend{
 		Origin: b.Origin, Service: b.Service.Name, Namespace: b.Service.Namespace, Port: b.Port, Subset: b.Subset,
-		Weight: b.Weight, Invalid: b.Invalid, Edits: b.RequestHeaders, Answers: b.ResponseHeaders,
+		Weight: b.Weight, Invalid: b.Invalid, Edits: ordered(b.RequestHeaders), Answers: ordered(b.ResponseHeaders),
 		Cluster: translate.ClusterName(b.Service, b.Port, b.Subset),
 	}
 	if b.Via != (model.Name{}) {
@@ -142,7 +142,7 @@ func (e *explainer) assignment(b *Backend, list *endpointv3.ClusterLoadAssignmen
 // bytes tells where the connections to an opaque port go.
 func (e *explainer) bytes() {
 	a := e.answer
-	a.Outcome = Outcome{Kind: Bytes, Reason: "the port is opaque: connections to it are carried as bytes, and no rule looks at a request"}
+	a.Outcome = Outcome{Kind: Bytes, Reason: "the port is opaque: connections to it are carried as bytes, and no rule looks at what they say"}
 	list, _ := e.view.Policy.TCP(e.client, e.routes.Service, e.port.Number)
 	var total uint64
 	for i := range list {

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -51,7 +52,7 @@ func (e *explainer) run() {
 	if !e.resolve() {
 		a.Outcome = Outcome{
 			Kind: Refused, Status: 404, Near: e.near(),
-			Reason: "the mesh has no host " + a.Request.Authority + " for a " + e.client.String(),
+			Reason: "the mesh has no host " + a.Request.Authority + ", asked from " + e.client.String(),
 		}
 		return
 	}
@@ -59,16 +60,16 @@ func (e *explainer) run() {
 	if len(e.routes.Rules) > 0 {
 		a.Governor = e.routes.Rules[0].Origin.Object
 	}
-	if e.port != nil && e.port.Protocol.Protocol == model.TCP {
-		e.bytes()
-		return
-	}
 	if err := e.compile(); err != nil {
 		a.Outcome = Outcome{Kind: Refused, Reason: "the proxy would refuse these routes and keep the last good ones: " + err.Error()}
 		return
 	}
 	e.judge()
-	if a.Rule < 0 {
+	switch {
+	case e.port != nil && e.port.Protocol.Protocol == model.TCP && a.Request.Method != "CONNECT":
+		e.bytes()
+		return
+	case a.Rule < 0:
 		a.Outcome = Outcome{Kind: Refused, Status: 404, Reason: "no rule of this port matches the request"}
 		return
 	}
@@ -188,7 +189,7 @@ func (e *explainer) judge() {
 // treat tells what a rule does.
 func (e *explainer) treat(r *routing.Rule, action *route.Action) {
 	a := e.answer
-	a.RequestHeaders, a.ResponseHeaders = r.RequestHeaders, r.ResponseHeaders
+	a.RequestHeaders, a.ResponseHeaders = ordered(r.RequestHeaders), ordered(r.ResponseHeaders)
 	a.Settings = settings(r)
 	a.Outcome = e.outcome(r, action)
 	if a.Outcome.Kind != Forwarded && a.Outcome.Kind != Aborted && a.Outcome.Kind != Refused {
@@ -204,4 +205,19 @@ func (e *explainer) treat(r *routing.Rule, action *route.Action) {
 			Percent: m.Percent, Invalid: m.Invalid,
 		})
 	}
+}
+
+// ordered are edits as proxies do them: removals first.
+func ordered(edits []routing.HeaderEdit) []routing.HeaderEdit {
+	out := slices.Clone(edits)
+	slices.SortStableFunc(out, func(a, b routing.HeaderEdit) int {
+		rank := func(e routing.HeaderEdit) int {
+			if e.Op == routing.Remove {
+				return 0
+			}
+			return 1
+		}
+		return rank(a) - rank(b)
+	})
+	return out
 }

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -154,7 +155,10 @@ func none[T comparable](show func(T) string) func(T) string {
 	}
 }
 
-func percent(p float64) string { return strconv.FormatFloat(p, 'f', -1, 64) + "%" }
+// percent is a percentage to four decimals, as far as it has them.
+func percent(p float64) string {
+	return strconv.FormatFloat(math.Round(p*10_000)/10_000, 'f', -1, 64) + "%"
+}
 
 func joinHostPort(host string, port uint32) string {
 	return net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
