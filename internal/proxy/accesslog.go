@@ -20,6 +20,7 @@ func (x *exchange) log(down *listener.Conn, protocol string) {
 		GRPCStatus:       x.grpc,
 		Reason:           x.reason,
 		Delayed:          x.delayed > 0,
+		Untried:          x.tries.limited,
 		BytesReceived:    x.received,
 		BytesSent:        x.sent,
 		DownstreamLocal:  down.LocalAddr().String(),

@@ -41,6 +41,15 @@ const queuedMost = 32 << 10
 func (st *stream) carry() {
 	k := st.conn.srv.carriers.Get().(*carrier)
 	k.begin(st)
+	why := k.try()
+	for k.goesAgain(why) {
+		why = k.again()
+	}
+	k.end(why)
+}
+
+// try is the exchange with one endpoint.
+func (k *carrier) try() telemetry.Reason {
 	// A caller that has thought better of it by now costs the endpoint nothing:
 	// each connection that is given up midway is one to be made anew.
 	why := k.interrupted()
@@ -50,7 +59,7 @@ func (st *stream) carry() {
 	if why == telemetry.ViaUpstream {
 		why = k.receive()
 	}
-	k.end(why)
+	return why
 }
 
 func (k *carrier) begin(st *stream) {
@@ -122,8 +131,12 @@ func (k *carrier) compose() {
 	end := true // of a request to upgrade: what follows it belongs to the tunnel
 	if st.req.Upgrade == nil {
 		st.mu.Lock()
-		data, end, trailers = st.in.data, st.in.end, st.in.trailers
-		st.in.data = nil
+		end, trailers = st.in.end, st.in.trailers
+		if k.x.retries() {
+			data = st.keptBody()
+		} else {
+			data, st.in.data = st.in.data, nil
+		}
 		st.mu.Unlock()
 	}
 	k.first, k.whole = len(data), end || k.complete(int64(len(data)))
@@ -240,6 +253,8 @@ func (st *stream) stopped() telemetry.Reason {
 		return telemetry.IdleTimeout
 	case st.x.late() && !st.open.Load():
 		return telemetry.RequestTimeout
+	case st.x.tryLate():
+		return telemetry.PerTryTimeout
 	}
 	return telemetry.ViaUpstream
 }
@@ -260,8 +275,8 @@ func (k *carrier) lost(err error) telemetry.Reason {
 func (st *stream) take(b []byte) (n int, end bool, trailers []http1.Header, ok bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	for len(st.in.data) == 0 && !st.in.end {
-		if st.answered || st.stopped() != telemetry.ViaUpstream {
+	for len(st.in.data) == 0 && !st.in.end || st.sealed {
+		if st.sealed || st.answered || st.stopped() != telemetry.ViaUpstream {
 			return 0, false, nil, false
 		}
 		st.starving = true
@@ -269,6 +284,9 @@ func (st *stream) take(b []byte) (n int, end bool, trailers []http1.Header, ok b
 	}
 	st.starving = false
 	n = copy(b, st.in.data)
+	if st.x.retries() {
+		st.keep(b[:n])
+	}
 	if n == len(st.in.data) {
 		st.in.data = st.in.data[:0]
 	} else {

@@ -28,6 +28,9 @@ func (k *carrier) receive() telemetry.Reason {
 		x.status = 200 // what a 101 is in HTTP/2
 		return k.switched()
 	}
+	if x.tries.policy != nil && k.dropsAnswer() {
+		return telemetry.ViaUpstream
+	}
 	if x.permit.Probe() || k.resp.Status >= 500 {
 		x.settle(x.verdict())
 	}
@@ -60,8 +63,10 @@ func (k *carrier) declined() telemetry.Reason {
 func (k *carrier) reply(end bool) {
 	st := k.st
 	space := st.conn.srv.fields.Get().(*fieldSpace)
-	k.resp.Headers = k.x.editAnswer(k.resp.Status, k.resp.Headers)
+	came := k.resp.Headers // its room is for the next answer, that of the edited ones is not
+	k.resp.Headers = k.x.editAnswer(k.resp.Status, came)
 	space.fields = bridge.AppendResponse2(space.fields[:0], &space.arena, &k.resp, &st.req)
+	k.resp.Headers = came
 	st.mu.Lock()
 	if st.stage != over && !st.gone {
 		st.down.SendHead(space.fields, end)

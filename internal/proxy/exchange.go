@@ -359,6 +359,9 @@ func (x *exchange) count() {
 		// Of an answer that its caller did not take to the end, the status tells.
 		success := x.success || x.reason == telemetry.DownstreamGone && status < 500
 		x.endpoint.Metrics().Response(status, grpc, success, took)
+		if success && x.tries.n > 1 {
+			x.cluster.Metrics().RetrySucceeded()
+		}
 		if x.reason != telemetry.ViaUpstream {
 			x.cluster.Metrics().Failed(x.reason)
 		}

@@ -79,7 +79,7 @@ func (st *stream) relay() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if err != nil {
-		st.endRelay(x.connectFailure(err))
+		st.failRelay(x.connectFailure(err))
 		return
 	}
 	st.joined(up)
@@ -107,7 +107,7 @@ func (st *stream) relayUpgrade() {
 // joined begins the relaying. The endpoint may have answered already. mu is
 // held.
 func (st *stream) joined(up *http2.Stream) {
-	if up == st.refused { // it is being replaced already
+	if st.isRetired(up) { // it is being replaced already
 		return
 	}
 	if st.stage == over { // its answer was so quick that it is all here
@@ -124,6 +124,10 @@ func (st *stream) joined(up *http2.Stream) {
 	}
 	if st.x.late() {
 		st.endRelay(telemetry.RequestTimeout)
+		return
+	}
+	if st.x.tryLate() {
+		st.failRelay(telemetry.PerTryTimeout)
 		return
 	}
 	st.stage = relaying
@@ -167,12 +171,28 @@ func (a *answerSink) Head(up *http2.Stream, h *http2.Head, end bool) {
 	x := &st.x
 	x.headAt = x.srv.clock()
 	x.status = h.Status
-	x.headSent = true
-	st.kept = nil
 	x.hearStatus(h.Headers) // of a trailers-only answer
 	if end {
 		x.statusMissing()
 	}
+	if x.tries.policy != nil {
+		st.headCame()
+		if st.passesOver(up, h.Headers) {
+			return
+		}
+		if !end && st.holdsHead(h) {
+			st.held = h
+			return
+		}
+	}
+	st.acceptHead(up, h, end)
+}
+
+// acceptHead takes the final head for the caller's answer. mu is held.
+func (st *stream) acceptHead(up *http2.Stream, h *http2.Head, end bool) {
+	x := &st.x
+	x.headSent = true
+	st.kept = nil
 	if end || h.Status >= 500 || x.permit.Probe() && !x.isGRPC() {
 		x.settle(x.verdict())
 	}
@@ -217,6 +237,7 @@ func (a *answerSink) Data(up *http2.Stream, b []byte, end bool) {
 	if st.stale(up) {
 		return
 	}
+	st.releaseHead(up)
 	x := &st.x
 	x.sent += int64(len(b))
 	up.Consumed(st.down.SendData(b, end))
@@ -239,6 +260,10 @@ func (a *answerSink) Trailers(up *http2.Stream, fields []http1.Header) {
 	}
 	st.x.hearStatus(fields)
 	st.x.statusMissing()
+	if st.held != nil && st.passesOver(up, fields) {
+		return
+	}
+	st.releaseHead(up)
 	st.down.SendHead(fields, true)
 	up.Conn().FlushAfter(st.conn.h2)
 	st.answerEnds()
@@ -271,13 +296,13 @@ func (a *answerSink) Closed(up *http2.Stream, err error) {
 		return
 	}
 	st.x.failure = err
-	st.endRelay(lostStream(failure, st.x.headSent))
+	st.failRelay(lostStream(failure, st.x.headSent))
 }
 
 // stale tells whether an event is not about the exchange any more, and takes
 // note of the stream that it came on. mu is held.
 func (st *stream) stale(up *http2.Stream) bool {
-	if st.stage == over || up == st.refused || st.up != nil && st.up != up {
+	if st.stage == over || st.isRetired(up) || st.up != nil && st.up != up {
 		return true
 	}
 	st.up = up // its first event may come before Open has returned
@@ -317,7 +342,8 @@ func (st *stream) replayable(e *http2.StreamError) bool {
 // Nothing of that reaches the caller or the breaker. mu is held.
 func (st *stream) replay() {
 	st.replays++
-	st.up, st.refused = nil, st.up
+	st.retired = append(st.retired, st.up)
+	st.up, st.held = nil, nil
 	st.stage = choosing
 	if st.done == nil {
 		st.done = make(chan struct{})

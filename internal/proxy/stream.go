@@ -49,19 +49,22 @@ type stream struct {
 	done  chan struct{}
 	timer *time.Timer // of the deadline; nil: none
 
-	up       *http2.Stream  // the endpoint's; nil: none
-	refused  *http2.Stream  // the one before, on which the request was not looked at; nil: none
-	upEnded  bool           // its head was all of the request
-	owed     int            // bytes of the body for which the caller has no window back yet
-	answered bool           // all of the answer is handed over
-	kept     []byte         // of the body: what a replay would send again
-	lost     bool           // there was more than could be kept
-	replays  int            // on other connections
-	interims int            // 1xx that were sent on
-	hinted   int            // bytes of their fields
-	tunnel   bool           // both sides send bytes as they like
-	starving bool           // the endpoint waits for more of the request's body
-	current  *upstream.Conn // of HTTP/1.1; nil: none
+	up       *http2.Stream   // the endpoint's; nil: none
+	retired  []*http2.Stream // those of earlier tries
+	held     *http2.Head     // of an answer, kept back until more is known of it; nil: none
+	tryTimer *time.Timer     // of the present try; nil: none
+	sealed   bool            // nothing more is taken of the body
+	upEnded  bool            // its head was all of the request
+	owed     int             // bytes of the body for which the caller has no window back yet
+	answered bool            // all of the answer is handed over
+	kept     []byte          // of the body: what a replay would send again
+	lost     bool            // there was more than could be kept
+	replays  int             // on other connections
+	interims int             // 1xx that were sent on
+	hinted   int             // bytes of their fields
+	tunnel   bool            // both sides send bytes as they like
+	starving bool            // the endpoint waits for more of the request's body
+	current  *upstream.Conn  // of HTTP/1.1; nil: none
 
 	listed     bool // guarded by conn.mu, as are next and prev
 	next, prev *stream
@@ -76,9 +79,6 @@ type inbox struct {
 }
 
 const (
-	// maxKept bounds what is kept of a request's body so that it can be sent
-	// again where an endpoint has not looked at it.
-	maxKept = 64 << 10
 	// maxReplays bounds how often that is done for one request.
 	maxReplays = 3
 )
@@ -122,7 +122,7 @@ func (st *stream) proceed() {
 		st.later(st.awaitAdmit)
 		return
 	}
-	x.endpoint.Metrics().Request()
+	st.admittedNow()
 	if st.relays() && st.tryRelay() {
 		return
 	}
@@ -162,7 +162,7 @@ func (st *stream) awaitAdmit() {
 }
 
 func (st *stream) admitted() {
-	st.x.endpoint.Metrics().Request()
+	st.admittedNow()
 	st.forward()
 }
 
@@ -353,7 +353,7 @@ func (st *stream) countInterim(fields []http1.Header) bool {
 func (st *stream) keep(b []byte) {
 	switch {
 	case st.lost || st.x.headSent:
-	case len(st.kept)+len(b) > maxKept:
+	case len(st.kept)+len(b) > st.conn.srv.maxKept():
 		st.kept, st.lost = nil, true
 	default:
 		st.kept = append(st.kept, b...)

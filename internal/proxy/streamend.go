@@ -150,7 +150,8 @@ func (st *stream) finish() {
 	if st.timer != nil {
 		st.timer.Stop()
 	}
-	st.kept = nil
+	st.stopTryTimer()
+	st.kept, st.held = nil, nil
 	x := &st.x
 	x.release()
 	x.count()

@@ -50,6 +50,9 @@ type AccessEntry struct {
 	Reason     Reason
 	// Delayed: a fault of the route held the request back (flag DI).
 	Delayed bool
+	// Untried is why a failed request was not tried again although its route has
+	// it so: RetriesSpent (flag URX) or LimitOverflow (UO).
+	Untried Reason
 	// Details takes the place of Reason's details when it is set, for
 	// instance to name the rule of the codec that a request broke.
 	Details string
@@ -70,6 +73,11 @@ type AccessEntry struct {
 // flags are Envoy's response flags of the exchange.
 func (e *AccessEntry) flags() string {
 	flag := e.Reason.Flag()
+	if more := e.Untried.Flag(); flag == "-" {
+		flag = more
+	} else if more != "-" {
+		flag += "," + more
+	}
 	switch {
 	case !e.Delayed:
 		return flag
