@@ -330,8 +330,8 @@ func (c *tcpConn) leave() {
 
 func (c *tcpConn) isGone() bool { return c.ctx.Err() != nil }
 
-// sweep ends a connection on which nothing moves, and lets one that stands count
-// as a success. Connecting has bounds of its own.
+// sweep ends a connection on which nothing moves, or that has lasted for too
+// long, and lets one that stands count as a success. Connecting has bounds of its own.
 func (c *tcpConn) sweep(tick uint64) {
 	since := c.established.Load()
 	if since == 0 || c.expired.Load() {
@@ -340,7 +340,15 @@ func (c *tcpConn) sweep(tick uint64) {
 	if tick+1-since >= tcpSettle && !c.settled.Load() {
 		c.settle(breaker.Response)
 	}
+	cfg := c.cluster.Config()
 	idle := c.srv.t.TCP
+	if cfg.TCPIdleTimeout != 0 {
+		idle = cfg.TCPIdleTimeout
+	}
+	if cfg.TCPMaxDuration > 0 && time.Duration(tick+1-since)*tickLength > cfg.TCPMaxDuration {
+		c.went(telemetry.DurationTimeout)
+		return
+	}
 	if idle > 0 && time.Duration(tick-c.moved.Load())*tickLength > idle && !c.there.flowing(tick) && !c.back.flowing(tick) {
 		c.expired.Store(true)
 		c.interrupt()

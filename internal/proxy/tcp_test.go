@@ -543,3 +543,26 @@ func TestTCPRefusedBehindAnotherProxy(t *testing.T) {
 	}
 	eventually(t, "the breaker is open", func() bool { return outer.cluster.States()[0].State != breaker.Closed })
 }
+
+// A cluster has a say in how long a connection of bytes may stand still, and how
+// old it may grow.
+func TestTCPTimesOfTheCluster(t *testing.T) {
+	for name, set := range map[string]func(*ServerConfig, *upstream.Config){
+		"nothing moves": func(_ *ServerConfig, c *upstream.Config) { c.TCPIdleTimeout = 50 * time.Millisecond },
+		"too old": func(s *ServerConfig, c *upstream.Config) {
+			s.Timeouts.TCP, c.TCPIdleTimeout, c.TCPMaxDuration = time.Millisecond, upstream.NoTimeout, 50*time.Millisecond
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := startUpstream(t, func(p *peer, _ int) { p.rest() })
+			r := newTCPRig(t, []string{up.addr}, set)
+			c := dial(t, r.addr)
+			c.send("hello")
+			c.rest()
+			want := map[string]string{"nothing moves": " SI ", "too old": " DT "}[name]
+			if line := r.logged(); !strings.Contains(line, want) {
+				t.Errorf("logged %q, want the flag%s", line, want)
+			}
+		})
+	}
+}

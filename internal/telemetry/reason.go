@@ -37,6 +37,7 @@ const (
 	Overload
 	DirectResponse
 	FaultAborted
+	DurationTimeout
 
 	reasonCount
 )
@@ -92,6 +93,7 @@ var answers = [reasonCount]Answer{
 	Overload:             {Flag: "OM", Details: "overload", Status: 503, GRPC: 14, Text: "this proxy is at one of its own limits", Close: true},
 	DirectResponse:       {Flag: "-", Details: "direct_response", GRPC: -1},
 	FaultAborted:         {Flag: "FI", Details: "fault_filter_abort", GRPC: -1, Text: "a fault of the route answers"},
+	DurationTimeout:      {Flag: "DT", Details: "duration_timeout", GRPC: -1, Text: "this connection has lasted as long as it may", Close: true},
 }
 
 // Answer gives the row of r. A value that is no reason gives the row of Overload.

@@ -248,14 +248,24 @@ func (c *Cluster) sweep(now time.Duration) {
 	if c.dirty.Load() {
 		c.rebuild(now)
 	}
+	c.limits.Load().Sweep(now)
 	c.probeByDialling(now)
 }
 
-// closeIdle closes connections that were idle for too long, and those that their
-// peer has closed.
+// before is the instant that is so long ago; for NoTimeout, and 0, none is.
+func before(now, d time.Duration) time.Duration {
+	if d <= 0 {
+		return math.MinInt64
+	}
+	return now - d
+}
+
+// closeIdle closes connections that were idle for too long or are too old, and
+// those that their peer has closed.
 func (c *Cluster) closeIdle(now time.Duration) {
-	cut := now - c.cfg.Load().IdleTimeout
+	cfg := c.cfg.Load()
+	idleSince, madeAt := before(now, cfg.IdleTimeout), before(now, cfg.MaxConnectionDuration)
 	for _, e := range c.Endpoints() {
-		e.http1.closeIdle(cut)
+		e.http1.closeIdle(idleSince, madeAt)
 	}
 }

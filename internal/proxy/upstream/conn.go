@@ -19,6 +19,7 @@ type Conn struct {
 
 	// Owned by the request, or by the pool while idle.
 	requests  uint32        // served so far, the present one included
+	madeAt    time.Duration
 	idleSince time.Duration // when it was put back
 	reused    bool
 	alive     bool // result of the check in progress
@@ -26,7 +27,7 @@ type Conn struct {
 }
 
 func newConn(c net.Conn, e *Endpoint) *Conn {
-	k := &Conn{Conn: c, endpoint: e}
+	k := &Conn{Conn: c, endpoint: e, madeAt: e.cluster.opts.Clock()}
 	if s, ok := c.(syscall.Conn); ok {
 		if raw, err := s.SyscallConn(); err == nil {
 			k.raw = raw

@@ -19,6 +19,7 @@ type conn2 struct {
 	streams atomic.Uint32 // opened so far
 	reads   atomic.Uint64 // what the peer let be heard
 	swept   atomic.Uint64 // of which sweep knows
+	madeAt  time.Duration // immutable once served
 	heardAt atomic.Int64  // instant at which sweep found something new
 
 	// Set by run before the pool knows the connection.
@@ -61,7 +62,8 @@ func (c *conn2) connect(ctx context.Context) error {
 		e.metrics.BytesRead(n)
 	}
 	settings.OnWritten = e.metrics.BytesWritten
-	c.heardAt.Store(int64(e.cluster.opts.Clock()))
+	c.madeAt = e.cluster.opts.Clock()
+	c.heardAt.Store(int64(c.madeAt))
 	if settings.SettingsTimeout == 0 {
 		settings.SettingsTimeout = cfg.ConnectTimeout
 	}
@@ -145,11 +147,13 @@ func (c *conn2) sweep(now time.Duration) {
 		c.swept.Store(n)
 		c.heardAt.Store(int64(now))
 	}
+	cfg := c.pool.e.cluster.cfg.Load()
 	quiet := c.h2.Quiet()
-	idle := quiet >= 0 && now-quiet >= c.pool.e.cluster.cfg.Load().IdleTimeout
+	idle := quiet >= 0 && quiet <= before(now, cfg.IdleTimeout)
+	old := c.madeAt <= before(now, cfg.MaxConnectionDuration)
 	p := c.pool
 	p.mu.Lock()
-	retire := c.usable && len(p.waiters) == 0 && (idle || p.gone)
+	retire := c.usable && (old || len(p.waiters) == 0 && (idle || p.gone))
 	p.mu.Unlock()
 	if retire {
 		c.retire()

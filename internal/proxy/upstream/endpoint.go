@@ -155,6 +155,6 @@ func (e *Endpoint) retire() {
 // renew closes what is idle and lets the rest end, because new connections are
 // to be of another kind.
 func (e *Endpoint) renew() {
-	e.http1.closeIdle(math.MaxInt64)
+	e.http1.closeIdle(math.MaxInt64, math.MaxInt64)
 	e.http2.drain(false)
 }

@@ -138,7 +138,9 @@ func (p *pool1) put(c *Conn, now time.Duration) {
 	c.requests++
 	c.reused = true
 	c.idleSince = now
-	if c.requests >= p.e.cluster.limits.Load().RequestsPerConnection() || c.transport != p.e.cluster.cfg.Load().Transport {
+	cfg := p.e.cluster.cfg.Load()
+	if c.requests >= p.e.cluster.limits.Load().RequestsPerConnection() || c.transport != cfg.Transport ||
+		c.madeAt <= before(now, cfg.MaxConnectionDuration) {
 		p.discard(c)
 		return
 	}
@@ -185,13 +187,14 @@ func (p *pool1) popWaiter() chan *Conn {
 	return w
 }
 
-// closeIdle closes pooled connections that were idle since before cut, or whose
-// peer has closed them: each holds a place of the limit on connections.
-func (p *pool1) closeIdle(cut time.Duration) {
+// closeIdle closes pooled connections that were idle since before an instant, or
+// were made at another or before, or whose peer has closed them: each holds a
+// place of the limit on connections.
+func (p *pool1) closeIdle(idleSince, madeAt time.Duration) {
 	p.mu.Lock()
 	var closed []*Conn
 	p.idle = slices.DeleteFunc(p.idle, func(c *Conn) bool {
-		if c.idleSince >= cut && c.checkAlive() {
+		if c.idleSince >= idleSince && c.madeAt > madeAt && c.checkAlive() {
 			return false
 		}
 		closed = append(closed, c)
@@ -208,5 +211,5 @@ func (p *pool1) retire() {
 	p.mu.Lock()
 	p.gone = true
 	p.mu.Unlock()
-	p.closeIdle(math.MaxInt64)
+	p.closeIdle(math.MaxInt64, math.MaxInt64)
 }
