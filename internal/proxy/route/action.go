@@ -20,6 +20,9 @@ type Action struct {
 	Origin    Origin
 	// Backends share the requests by weight. Empty: none exists.
 	Backends []Backend
+	// MissingStatus is answered where the picked backend does not exist: 404, 500
+	// or 503. 0: the proxy's own.
+	MissingStatus int
 	// Redirect and Direct answer without a backend; nil: they do not.
 	Redirect *filter.Redirect
 	Direct   *Direct

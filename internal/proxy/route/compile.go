@@ -22,7 +22,7 @@ func (c *compiler) action(r *Rule) *Action {
 		}
 	}
 	a := NewAction(r.Name, r.Timeout, backends...)
-	a.Origin = r.Origin
+	a.Origin, a.MissingStatus = r.Origin, r.MissingStatus
 	a.Redirect, a.Direct = filter.NewRedirect(r.Redirect), r.Direct
 	a.ResponseHeaders = c.headers(filter.OfAnswer, nil, r.ResponseHeaders, c.cfg.Common.ResponseHeaders, c.outer.ResponseHeaders)
 	a.Path = filter.NewPath(r.Path)

@@ -67,6 +67,9 @@ type Rule struct {
 	// the request's authority, empty: it stays.
 	Path *filter.PathConfig
 	Host string
+	// MissingStatus is answered where the chosen backend does not exist: 404, 500
+	// or 503. 0: the proxy's own.
+	MissingStatus int
 	// Mirrors get copies of requests.
 	Mirrors []MirrorConfig
 	CORS    *CORS

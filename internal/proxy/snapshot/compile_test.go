@@ -275,15 +275,15 @@ func TestRoutes(t *testing.T) {
 				},
 				Query: []route.QueryMatch{{Name: "q", ValueMatch: exact(route.ValueExact, "v")}, {Name: "p"}},
 			},
-			Backends: []route.WeightedCluster{{Cluster: "a", Weight: 90}, {Cluster: "b", Weight: 10}},
+			Backends: []route.WeightedCluster{{Cluster: "a", Weight: 90}, {Cluster: "b", Weight: 10}}, MissingStatus: 503,
 		},
-		{Match: route.Match{Path: route.PathMatch{Kind: route.PathRegex, Value: "/x/.*"}}, Backends: []route.WeightedCluster{{Cluster: "c", Weight: 1}}},
+		{Match: route.Match{Path: route.PathMatch{Kind: route.PathRegex, Value: "/x/.*"}}, Backends: []route.WeightedCluster{{Cluster: "c", Weight: 1}}, MissingStatus: 503},
 		{
 			Match: route.Match{
 				Path:    route.PathMatch{Kind: route.PathExact, Value: "/p"},
 				Headers: []route.HeaderMatch{{Name: "content-type", ValueMatch: exact(route.ValueRegex, `application/grpc([+;].*)?`)}},
 			},
-			Backends: []route.WeightedCluster{{Cluster: "c", Weight: 1}},
+			Backends: []route.WeightedCluster{{Cluster: "c", Weight: 1}}, MissingStatus: 503,
 		},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -20,6 +20,14 @@ func (p *problems) action(at string, rule *route.Rule, host *routev3.VirtualHost
 		"append_x_forwarded_host", "internal_redirect_policy", "retry_policy_typed_config", "rate_limits", "cors",
 		"max_grpc_timeout", "grpc_timeout_offset", "hedge_policy")
 	p.backends(at, rule, a)
+	switch a.GetClusterNotFoundResponseCode() {
+	case routev3.RouteAction_NOT_FOUND:
+		rule.MissingStatus = 404
+	case routev3.RouteAction_INTERNAL_SERVER_ERROR:
+		rule.MissingStatus = 500
+	default:
+		rule.MissingStatus = 503
+	}
 	rule.Host = a.GetHostRewriteLiteral()
 	rule.Path = p.rewrite(at, rule, a.GetPrefixRewrite(), a.GetRegexRewrite())
 	// Envoy's default is 15s; like Istio, which always sets 0, we have none.
