@@ -148,6 +148,9 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		if len(ask) > 2 {
 			n.Publish = ask[2]
 		}
+		if len(ask) > 3 && ask[3] == "envoy" {
+			n.Shape = translate.Envoy
+		}
 		resources(translate.KeyFor(translate.ListenerType, "*", n))
 	case "host":
 		resources(translate.KeyFor(translate.HostType, ask[2], node("x."+ask[1])))

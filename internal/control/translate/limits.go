@@ -72,8 +72,8 @@ func connectionOptions(p *policy.Pool) *clusterv3.UpstreamConnectionOptions {
 }
 
 // tunnel adds what holds for bytes towards a service to a chain of its
-// listener. Ours read the same in the cluster's metadata, since on the outbound
-// listener many services share one chain.
+// listener, for an Envoy. Ours find the same in the cluster's metadata, since on
+// the outbound listener many services share one chain.
 func tunnel(p *tcpv3.TcpProxy, e *policy.Effective) {
 	if d := e.Pool.TCPIdleTimeout; d.IsSet() {
 		p.IdleTimeout = durationpb.New(d.Value)

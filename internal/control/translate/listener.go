@@ -27,7 +27,7 @@ func listeners(v View, k Key) Result {
 		out = append(out, inboundListeners(v, p, portsOf(v, p))...)
 	}
 	for _, p := range parsePublish(k.Node.Publish) {
-		res, deps := p.listener(v, k.Node.Client)
+		res, deps := p.listener(v, k.Node)
 		out = append(out, res)
 		r.Deps = append(r.Deps, deps...)
 	}
@@ -115,7 +115,8 @@ func parsePublish(s string) []published {
 
 // listener serves one service by the protocol of its port. While there is no
 // such service it answers HTTP with 404.
-func (p published) listener(v View, client model.Client) (Resource, []Dep) {
+func (p published) listener(v View, n Node) (Resource, []Dep) {
+	client := n.Client
 	service, port, deps := resolve(v, p.authority, client.Namespace)
 	name := publishedPrefix + p.address
 	l := newListener(name, p.address, corev3.TrafficDirection_OUTBOUND)
@@ -134,7 +135,11 @@ func (p published) listener(v View, client model.Client) (Resource, []Dep) {
 		deps = append(deps, Dep{Kind: OnService, Name: n})
 	}
 	routes, more := RoutesOf(v, client, service.Name, port.Number)
-	l.serve(port.Protocol.Protocol, bytesTo(to), inlineRoutes(name, &routev3.VirtualHost{
+	m := bytesTo(to)
+	if e, err := v.Policy.Effective(client, service.Name, port.Number, ""); err == nil && n.Shape == Envoy {
+		tunnel(m, e)
+	}
+	l.serve(port.Protocol.Protocol, m, inlineRoutes(name, &routev3.VirtualHost{
 		Name: p.authority, Domains: []string{"*"}, Routes: routes,
 	}))
 	return l.resource(), append(deps, more...)
