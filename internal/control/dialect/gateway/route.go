@@ -29,12 +29,21 @@ type route struct {
 type ruleSpec struct {
 	field    string // "spec.rules[0]"
 	name     string // its own, or its number
+	named    bool
 	matches  []matchSpec
 	filters  []gatewayv1.HTTPRouteFilter
 	backends []gatewayv1.HTTPBackendRef
 	timeouts *gatewayv1.HTTPRouteTimeouts
 	retry    *gatewayv1.HTTPRouteRetry
 	session  *gatewayv1.SessionPersistence
+}
+
+// label is the rule as a message names it.
+func (r *ruleSpec) label() string {
+	if r.named {
+		return r.field + " (" + r.name + ")"
+	}
+	return r.field
 }
 
 // matchSpec is a match of HTTP or of gRPC, as it is written.
@@ -105,7 +114,7 @@ func newRoute(o source.Object, spec *gatewayv1.CommonRouteSpec, hosts []gatewayv
 
 func httpRule(i int, v *gatewayv1.HTTPRouteRule) ruleSpec {
 	r := ruleSpec{
-		field: fmt.Sprintf("spec.rules[%d]", i), name: ruleName(i, v.Name),
+		field: fmt.Sprintf("spec.rules[%d]", i), name: ruleName(i, v.Name), named: value(v.Name) != "",
 		filters: v.Filters, backends: v.BackendRefs,
 		timeouts: v.Timeouts, retry: v.Retry, session: v.SessionPersistence,
 	}
@@ -120,7 +129,7 @@ func httpRule(i int, v *gatewayv1.HTTPRouteRule) ruleSpec {
 
 func grpcRule(i int, v *gatewayv1.GRPCRouteRule) ruleSpec {
 	r := ruleSpec{
-		field: fmt.Sprintf("spec.rules[%d]", i), name: ruleName(i, v.Name),
+		field: fmt.Sprintf("spec.rules[%d]", i), name: ruleName(i, v.Name), named: value(v.Name) != "",
 		filters: httpFilters(v.Filters), session: v.SessionPersistence,
 	}
 	for j := range v.BackendRefs {
@@ -186,4 +195,24 @@ func (r *route) isAttached(s *model.Service, port *model.Port) bool {
 		}
 	}
 	return false
+}
+
+// ParentName is a parent as people read it: "service/web:80", "service/web:http"
+// by the port's name, "service/web.shop" in another namespace than the route's.
+func ParentName(p *gatewayv1.ParentReference, namespace string) string {
+	kind := string(value(p.Kind))
+	if kind == "" {
+		kind = "Gateway"
+	}
+	s := strings.ToLower(kind) + "/" + string(p.Name)
+	if ns := value(p.Namespace); ns != "" && string(ns) != namespace {
+		s += "." + string(ns)
+	}
+	if port := value(p.Port); port != 0 {
+		s += ":" + strconv.Itoa(int(port))
+	}
+	if name := value(p.SectionName); name != "" {
+		s += ":" + string(name)
+	}
+	return s
 }

@@ -92,7 +92,7 @@ func (c *compiler) badRules() (names []string, first *fault) {
 			continue
 		}
 		last = f.rule
-		names = append(names, c.route.rules[f.rule].name)
+		names = append(names, c.route.rules[f.rule].label())
 		if first == nil {
 			first = f
 		}
@@ -154,12 +154,15 @@ func acceptance(w *model.World, r *route, p *gatewayv1.ParentReference, name mod
 		return none("%s; Service %s has %s", section(p), s.Name.Name, s.PortList())
 	case len(ports) == 0:
 		return verdict{false, Conflicted, fmt.Sprintf("%s is for the same port, and a GRPCRoute comes before every HTTPRoute", by)}
-	case len(taken) > 0:
-		return verdict{true, gatewayv1.RouteReasonAccepted, fmt.Sprintf("it holds for port %s; port %s is governed by %s",
-			strings.Join(ports, ", "), strings.Join(taken, ", "), by)}
-	default:
-		return verdict{true, gatewayv1.RouteReasonAccepted, "it holds for port " + strings.Join(ports, ", ")}
 	}
+	message := "it holds for port " + strings.Join(ports, ", ")
+	if len(taken) > 0 {
+		message += fmt.Sprintf("; port %s is governed by %s", strings.Join(taken, ", "), by)
+	}
+	if r.Namespace != s.Namespace {
+		message += ", for callers in namespace " + r.Namespace
+	}
+	return verdict{true, gatewayv1.RouteReasonAccepted, message}
 }
 
 // section says which port a reference wants.
