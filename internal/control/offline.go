@@ -70,7 +70,8 @@ func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.F
 		}
 	}
 	out = append(out, lint.DestinationRules(w, t)...)
-	return lint.Sort(append(out, lint.Check(w)...))
+	out = append(out, lint.Check(w)...)
+	return lint.Sort(append(out, lint.CheckPolicy(w, t, out)...))
 }
 
 // NamespaceOf is the namespace of a service that is named without one: the
