@@ -57,8 +57,9 @@ type exchange struct {
 	endpoint *upstream.Endpoint
 	permit   breaker.Permit
 	tries    tries
-	settled  bool // permit and load are done
-	success  bool // the breaker's verdict
+	copies   *copies // for mirrors, while it is not complete; nil: none
+	settled  bool    // permit and load are done
+	success  bool    // the breaker's verdict
 	reason   telemetry.Reason
 
 	requestID [36]byte
@@ -342,6 +343,7 @@ func (x *exchange) settleStream() {
 
 // count counts the exchange once it has ended.
 func (x *exchange) count() {
+	x.dropCopies(telemetry.MirrorFailed) // of what never came to its end
 	took := x.srv.clock() - x.start
 	status, grpc := x.status, x.grpc
 	if status == 0 { // the caller did not wait for what it was to get

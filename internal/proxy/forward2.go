@@ -32,6 +32,7 @@ func (c *conn) exchange2() telemetry.Reason {
 	} else if x.whole = c.compose2(); x.malformed {
 		return telemetry.MalformedRequest
 	}
+	c.copyFirst()
 	if x.whole {
 		c.allowWatch()
 	}
@@ -217,6 +218,7 @@ func (c *conn) runUpload2(u *upload, b *answerBox) uploadState {
 		if c.req.Body.Kind == http1.BodyLength {
 			left -= int64(n)
 			done = left == 0
+			c.x.copyBody(piece, done, nil)
 		} else {
 			var k int
 			if plain, k, done, err = c.chunk.req.Decode(plain[:0], piece); err != nil {
@@ -226,6 +228,7 @@ func (c *conn) runUpload2(u *upload, b *answerBox) uploadState {
 			if done {
 				u.left = u.buf.b[k:n]
 			}
+			c.x.copyBody(u.buf.b[:k], done, nil)
 			piece = plain
 		}
 		if done {

@@ -128,6 +128,7 @@ func (c *conn) send() telemetry.Reason {
 	if x.whole = c.compose(); x.malformed {
 		return telemetry.MalformedRequest
 	}
+	c.copyFirst()
 	if x.whole {
 		c.allowWatch()
 	}

@@ -22,17 +22,19 @@ import (
 // stream is retired: what it still brings is about nothing any more. The next
 // one begins in a goroutine of its own.
 
-// admittedNow begins a try at the endpoint that was chosen.
+// admittedNow begins a try at the endpoint that was chosen. Copies for mirrors
+// begin with the first.
 func (st *stream) admittedNow() {
 	x := &st.x
 	x.endpoint.Metrics().Request()
-	if x.tries.policy == nil {
+	if x.tries.policy == nil && len(x.action.Mirrors) == 0 {
 		x.beginTry()
 		return
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	x.beginTry()
+	st.copyFirst()
 	if x.tries.ends != 0 {
 		n := x.tries.n
 		st.tryTimer = time.AfterFunc(x.tries.policy.PerTry, func() { st.cutTry(n) })

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,10 +30,41 @@ func withRoute(t testing.TB, addresses []string, cluster func(*ServerConfig, *up
 			cluster(s, c)
 		}
 	})
+	r.hosts = hosts
+	r.routes(edit)
+	return r
+}
+
+// routes makes the rig's one route what edit makes of it.
+func (r *rig) routes(edit func(*route.Action)) {
 	action := route.NewAction("test", 0, route.Backend{Cluster: r.cluster, Weight: 1})
 	edit(action)
-	hosts.table.Store(route.SingleTable(action))
-	return r
+	r.hosts.table.Store(route.SingleTable(action))
+}
+
+// metric is the sum of the series of a metric that have all these labels.
+func (r *rig) metric(t testing.TB, name string, labels ...string) (sum int) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r.metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+series:
+	for line := range strings.Lines(w.Body.String()) {
+		rest, ok := strings.CutPrefix(line, name+"{")
+		if !ok {
+			continue
+		}
+		for _, l := range labels {
+			if !strings.Contains(rest, l) {
+				continue series
+			}
+		}
+		var n float64
+		if _, err := fmt.Sscan(rest[strings.LastIndexByte(rest, ' ')+1:], &n); err != nil {
+			t.Fatal(err)
+		}
+		sum += int(n)
+	}
+	return sum
 }
 
 // retrying is a policy without pauses to speak of.

@@ -13,6 +13,7 @@ import (
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/proxy/http2"
 	"github.com/reclosermesh/recloser/internal/proxy/listener"
+	"github.com/reclosermesh/recloser/internal/proxy/mirror"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/telemetry"
 )
@@ -146,6 +147,7 @@ type Server struct {
 	carriers sync.Pool // of *carrier
 	edits    sync.Pool // of *edited
 	fields   sync.Pool // of *fieldSpace
+	mirrors  *mirror.Sender
 	http2    http2.Config
 	tick     atomic.Uint64 // counts sweeps; the coarse clock of phases
 	draining atomic.Bool
@@ -182,6 +184,7 @@ func NewServer(cfg ServerConfig) *Server {
 		edits:    sync.Pool{New: func() any { return new(edited) }},
 		fields:   sync.Pool{New: func() any { return &fieldSpace{fields: make([]http1.Header, 0, 32)} }},
 		http2:    http2Config(&cfg),
+		mirrors:  mirror.NewSender(mirror.Config{Max: cfg.MaxMirrors, Clock: cfg.Clock, HTTP1: cfg.HTTP1}),
 		conns:    map[session]struct{}{},
 		ended:    make(chan struct{}),
 	}
@@ -222,6 +225,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	cancel()
 	sweeper.Wait()
 	s.watchers.Wait()
+	s.mirrors.Close()
 	return err
 }
 

@@ -48,6 +48,8 @@ type rig struct {
 	cluster *upstream.Cluster
 	addr    string
 	log     *bytes.Buffer
+	metrics *telemetry.Proxy
+	hosts   *lateHosts // of withRoute
 	drain   func()
 }
 
@@ -81,7 +83,7 @@ func newRig(t testing.TB, addresses []string, edit func(*ServerConfig, *upstream
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, server: NewServer(sc), set: set, cluster: cluster, addr: ln.Addr().String(), log: &logged}
+	r := &rig{t: t, server: NewServer(sc), set: set, cluster: cluster, addr: ln.Addr().String(), log: &logged, metrics: metrics}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {

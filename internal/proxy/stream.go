@@ -241,6 +241,7 @@ func (st *stream) Data(_ *http2.Stream, b []byte, end bool) {
 	}
 	st.touch()
 	st.x.received += int64(len(b))
+	st.x.copyBody(b, end, nil)
 	st.owed += len(b)
 	if st.stage == relaying {
 		st.keep(b)
@@ -269,6 +270,7 @@ func (st *stream) Trailers(_ *http2.Stream, fields []http1.Header) {
 	defer st.mu.Unlock()
 	st.in.end = true
 	st.in.trailers = fields
+	st.x.copyBody(nil, true, fields)
 	if st.stage == relaying {
 		st.up.SendHead(fields, true)
 		st.conn.h2.FlushAfter(st.up.Conn())

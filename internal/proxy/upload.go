@@ -100,6 +100,7 @@ func (c *conn) runUpload(u *upload) uploadState {
 			u.left = u.buf.b[k:n]
 			u.read.Store(true)
 		}
+		c.x.copyBody(u.buf.b[:k], done, nil)
 		if !c.x.keep.add(u.buf.b[:k]) || !c.uploadPiece(u, u.buf.b[:k]) {
 			return uploadRefused
 		}
@@ -111,7 +112,7 @@ func (c *conn) runUpload(u *upload) uploadState {
 
 func (c *conn) uploadLength(u *upload, left int64) uploadState {
 	for left > 0 {
-		if left >= spliceFrom && c.splices() && !c.x.keep.keeping() {
+		if left >= spliceFrom && c.splices() && !c.x.keep.keeping() && c.x.copies == nil {
 			// The last bytes are left to the loop below.
 			u.splicing.Store(true)
 			n, err := io.Copy(c.x.conn.Conn, &io.LimitedReader{R: c.down.Conn, N: min(left-bufferSize, splicePiece)})
@@ -135,6 +136,7 @@ func (c *conn) uploadLength(u *upload, left int64) uploadState {
 		if left -= int64(n); left == 0 {
 			u.read.Store(true)
 		}
+		c.x.copyBody(u.buf.b[:n], left == 0, nil)
 		if !c.x.keep.add(u.buf.b[:n]) || !c.uploadPiece(u, u.buf.b[:n]) {
 			return uploadRefused
 		}
