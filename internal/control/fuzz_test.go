@@ -43,6 +43,7 @@ func FuzzPipeline(f *testing.F) {
 		world, table := model.Build(nil, objectsOf(data)), (*policy.Table)(nil)
 		table = policy.Build(table, world)
 		lint.Check(world)
+		lint.DestinationRules(world, table)
 		first := everything(t, translate.View{World: world, Policy: table})
 		again := model.Build(world, objectsOf(data))
 		second := everything(t, translate.View{World: again, Policy: policy.Build(table, again)})
@@ -72,6 +73,17 @@ func objectsOf(data []byte) []source.Object {
 	return out
 }
 
+// subsetsOf are the subsets that a service has, and that of all endpoints.
+func subsetsOf(w *model.World, service model.Name) []string {
+	out := []string{""}
+	for _, o := range w.RulesOf(service, source.DestinationRule) {
+		for _, s := range o.Value.(*source.IstioDestinationRule).Spec.GetSubsets() {
+			out = append(out, s.GetName())
+		}
+	}
+	return out
+}
+
 func everything(t *testing.T, v translate.View) map[string]proto.Message {
 	out := map[string]proto.Message{}
 	add := func(k translate.Key) {
@@ -85,8 +97,14 @@ func everything(t *testing.T, v translate.View) map[string]proto.Message {
 	for _, s := range v.World.Services() {
 		for _, p := range s.Ports {
 			node := translate.Node{Pod: model.Name{Namespace: s.Namespace, Name: "x"}, Client: model.Client{Namespace: s.Namespace}}
-			add(translate.KeyFor(translate.ClusterType, translate.ClusterName(s.Name, p.Number, ""), node))
-			add(translate.KeyFor(translate.EndpointType, translate.ClusterName(s.Name, p.Number, ""), node))
+			for _, subset := range subsetsOf(v.World, s.Name) {
+				name := translate.ClusterName(s.Name, p.Number, subset)
+				add(translate.KeyFor(translate.ClusterType, name, node))
+				add(translate.KeyFor(translate.EndpointType, name, node))
+				if err := validate(out[translate.ClusterType+" "+name+" / "+name]); err != nil {
+					t.Fatalf("Envoy would refuse %s: %v", name, err)
+				}
+			}
 			add(translate.KeyFor(translate.HostType, "outbound/"+s.Name.Name, node))
 			add(translate.KeyFor(translate.HostType, "outbound/"+s.Host(), node))
 			for _, ip := range s.ClusterIPs() {

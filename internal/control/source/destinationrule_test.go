@@ -105,7 +105,7 @@ func TestDestinationRuleRefused(t *testing.T) {
 		policy("outlierDetection: {}"):                                                                     "",
 		policy("outlierDetection: {interval: 0.5ms}"):                                                      "bad-duration spec.trafficPolicy.outlierDetection.interval 500µs",
 		policy("outlierDetection: {interval: 0s}"):                                                         "bad-duration spec.trafficPolicy.outlierDetection.interval 0s",
-		policy("outlierDetection: {baseEjectionTime: 900000h}"):                                           "bad-duration spec.trafficPolicy.outlierDetection.baseEjectionTime 900000h0m0s",
+		policy("outlierDetection: {baseEjectionTime: 900000h}"):                                            "bad-duration spec.trafficPolicy.outlierDetection.baseEjectionTime 900000h0m0s",
 		policy("outlierDetection: {maxEjectionPercent: 101}"):                                              "bad-percentage spec.trafficPolicy.outlierDetection.maxEjectionPercent 101",
 		policy("outlierDetection: {minHealthPercent: -1}"):                                                 "bad-percentage spec.trafficPolicy.outlierDetection.minHealthPercent -1",
 		policy("outlierDetection: {consecutiveLocalOriginFailures: 5}"):                                    "missing-field spec.trafficPolicy.outlierDetection.consecutiveLocalOriginFailures 5",
