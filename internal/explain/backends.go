@@ -18,17 +18,21 @@ func (e *explainer) backends(r *routing.Rule, action *route.Action) {
 	a := e.answer
 	compiled := e.cfg.Rules[a.Rule].Backends // as many, unless none has any weight
 	var total uint64
-	for i := range compiled {
-		total += uint64(compiled[i].Weight)
+	for i := range r.Backends {
+		if r.Backends[i].Weight.Value > 0 && len(compiled) == len(r.Backends) {
+			total += uint64(compiled[i].Weight)
+		}
 	}
 	invalid := 0.0
+	picked := 0 // of action.Backends, which has those with a weight
 	for i := range r.Backends {
 		b := e.backend(&r.Backends[i])
-		if len(compiled) == len(r.Backends) && total > 0 {
+		if total > 0 {
 			c := &compiled[i]
 			b.Cluster, b.Share = c.Cluster, float64(c.Weight)/float64(total)
-			if b.Share > 0 {
-				e.send(&b, action)
+			if c.Weight > 0 {
+				e.send(&b, action, &action.Backends[picked])
+				picked++
 			}
 		}
 		if b.Invalid != "" {
@@ -40,7 +44,7 @@ func (e *explainer) backends(r *routing.Rule, action *route.Action) {
 	}
 	switch {
 	case a.Outcome.Kind != Forwarded:
-	case total == 0 || len(compiled) != len(r.Backends):
+	case total == 0:
 		a.Outcome = Outcome{Kind: Refused, Status: 500, Reason: "the rule has no backend with a weight above 0"}
 	case invalid > 0.999999:
 		a.Outcome = Outcome{Kind: Refused, Status: 500, Reason: a.Backends[0].Invalid}
@@ -62,28 +66,21 @@ func (e *explainer) backend(b *routing.Backend) Backend {
 }
 
 // send is the request as the backend gets it: the steps of the request path.
-func (e *explainer) send(b *Backend, action *route.Action) {
-	for i := range action.Backends {
-		to := &action.Backends[i]
-		if to.Name != b.Cluster {
-			continue
-		}
-		v := e.vars(action.RouteName, to.Name)
-		var arena []byte
-		sent := &Sent{Authority: e.answer.Request.Authority, Path: e.answer.Request.Path}
-		sent.Headers = headers(to.RequestHeaders.Apply(nil, &arena, e.request.Headers, &v))
-		if to.Host != nil {
-			sent.Authority = string(to.Host)
-		}
-		if action.Path != nil {
-			path, ok := action.Path.Append(nil, e.request.Path)
-			if sent.Path = string(path); !ok {
-				e.answer.Outcome = Outcome{Kind: Refused, Status: 500, Reason: fmt.Sprintf("its path is rewritten to %q, which is no path", path)}
-			}
-		}
-		b.Sent = sent
-		return
+func (e *explainer) send(b *Backend, action *route.Action, to *route.Backend) {
+	v := e.vars(action.RouteName, to.Name)
+	var arena []byte
+	sent := &Sent{Authority: e.answer.Request.Authority, Path: e.answer.Request.Path}
+	sent.Headers = headers(to.RequestHeaders.Apply(nil, &arena, e.request.Headers, &v))
+	if to.Host != nil {
+		sent.Authority = string(to.Host)
 	}
+	if action.Path != nil {
+		path, ok := action.Path.Append(nil, e.request.Path)
+		if sent.Path = string(path); !ok {
+			e.answer.Outcome = Outcome{Kind: Refused, Status: 500, Reason: fmt.Sprintf("its path is rewritten to %q, which is no path", path)}
+		}
+	}
+	b.Sent = sent
 }
 
 // endpoints tells what holds towards a backend, and what is behind it.

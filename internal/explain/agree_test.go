@@ -1,0 +1,342 @@
+package explain
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/reclosermesh/recloser/internal/control"
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/source"
+	"github.com/reclosermesh/recloser/internal/control/source/file"
+	"github.com/reclosermesh/recloser/internal/control/translate"
+	"github.com/reclosermesh/recloser/internal/proxy"
+	"github.com/reclosermesh/recloser/internal/telemetry"
+)
+
+// echoed is what an upstream got.
+type echoed struct {
+	Address   string
+	Authority string
+	Path      string
+	Headers   map[string][]string
+}
+
+// upstreams listen on addresses of their own and tell what they got.
+func upstreams(t *testing.T, n int) []string {
+	t.Helper()
+	var addresses []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().String()
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_ = json.NewEncoder(w).Encode(echoed{address, r.Host, r.RequestURI, r.Header})
+		})}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = s.Serve(l) })
+		t.Cleanup(func() { _ = s.Close(); wg.Wait() })
+		addresses = append(addresses, address)
+	}
+	return addresses
+}
+
+// accessLog keeps the routes by the ids of their requests.
+type accessLog struct {
+	mu     sync.Mutex
+	rest   []byte
+	routes map[string]string
+}
+
+func (a *accessLog) Write(b []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.rest = append(a.rest, b...)
+	for {
+		line, rest, ok := bytes.Cut(a.rest, []byte{'\n'})
+		if !ok {
+			return len(b), nil
+		}
+		a.rest = rest
+		var one struct {
+			ID    string `json:"request_id"`
+			Route string `json:"route_name"`
+		}
+		if json.Unmarshal(line, &one) == nil {
+			a.routes[one.ID] = one.Route
+		}
+	}
+}
+
+// mesh is a control plane over a file, and a proxy of a caller.
+type mesh struct {
+	outbound string
+	log      *accessLog
+	stop     func() // ends both; the log is complete then
+}
+
+func startMesh(t *testing.T, manifest string, client model.Client) *mesh {
+	t.Helper()
+	plane, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mesh{outbound: free.Addr().String(), log: &accessLog{routes: map[string]string{}}}
+	_ = free.Close()
+	c := control.New(control.Config{Sources: []source.Source{file.New(file.Config{Paths: []string{manifest}})}, XDSListener: plane})
+	cfg := proxy.DefaultConfig()
+	cfg.Node = proxy.Node{Namespace: client.Namespace, Pod: "caller", Workload: client.Workload, WorkloadKind: client.Kind}
+	cfg.XDS, cfg.Admin, cfg.Outbound = plane.Addr().String(), "127.0.0.1:0", m.outbound
+	cfg.AccessLog, cfg.AccessLogFormat, cfg.DrainTimeout = m.log, telemetry.LogJSON, 0
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for name, run := range map[string]func(context.Context) error{
+		"control": c.Run, "proxy": func(ctx context.Context) error { return proxy.Run(ctx, cfg) },
+	} {
+		wg.Go(func() {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	m.stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	t.Cleanup(m.stop)
+	m.awaitListener(t)
+	return m
+}
+
+func (m *mesh) awaitListener(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		c, err := net.Dial("tcp", m.outbound)
+		if err == nil {
+			_ = c.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the proxy does not listen: ", err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// caller sends requests over one connection as they are written.
+type caller struct {
+	conn net.Conn
+	read *bufio.Reader
+}
+
+func (m *mesh) dial(t *testing.T) *caller {
+	t.Helper()
+	c, err := net.Dial("tcp", m.outbound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return &caller{c, bufio.NewReader(c)}
+}
+
+func (c *caller) send(r *Request, id string) (*http.Response, []byte, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nx-request-id: %s\r\n", r.Method, r.Path, r.Authority, id)
+	for _, h := range r.Headers {
+		fmt.Fprintf(&b, "%s: %s\r\n", h.Name, h.Value)
+	}
+	if r.Method != "GET" {
+		b.WriteString("Content-Length: 0\r\n")
+	}
+	_ = c.conn.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.WriteString(c.conn, b.String()+"\r\n"); err != nil {
+		return nil, nil, err
+	}
+	resp, err := http.ReadResponse(c.read, &http.Request{Method: r.Method})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp, body, err
+}
+
+// TestAgreesWithTheProxy sends requests through a real control plane and a real
+// proxy, over generated configurations of all dialects, and compares what comes
+// of them with what Explain says.
+func TestAgreesWithTheProxy(t *testing.T) {
+	const backends = 8
+	services, each := 1200, 3
+	if testing.Short() {
+		services = 150
+	}
+	g := &generator{Rand: rand.New(rand.NewPCG(20261122, 4))}
+	addresses := upstreams(t, backends+1)
+	for i := range backends {
+		annotations := object{}
+		if i >= 4 {
+			annotations["recloser.io/stack-routes"] = "true"
+		}
+		g.service(fmt.Sprint("b", i), annotations, addresses[i])
+	}
+	g.httpRoute("b5") // which stacks
+	for i := range services {
+		g.subject(fmt.Sprint("s", i), addresses[backends])
+	}
+	manifest := filepath.Join(t.TempDir(), "mesh.yaml")
+	if err := os.WriteFile(manifest, g.documents(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	off, err := control.Read([]string{manifest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := translate.View{World: off.World, Policy: off.Policy}
+	client := model.Client{Namespace: namespace}
+	m := startMesh(t, manifest, client)
+	seen := map[Kind]int{}
+	rules := map[string]string{}
+	c := m.dial(t)
+	for i := range services {
+		for j := range each {
+			r := g.request(fmt.Sprint("s", i))
+			a := Explain(view, client, r, nil)
+			seen[a.Outcome.Kind]++
+			id := fmt.Sprintf("%d-%d", i, j)
+			resp, body, err := c.send(r, id)
+			if err != nil {
+				t.Fatalf("%s %s%s: %v", r.Method, r.Authority, r.Path, err)
+			}
+			if resp.Close {
+				c = m.dial(t)
+			}
+			if a.Rule >= 0 {
+				rules[id] = a.Rules[a.Rule].Name
+			}
+			if why := compare(a, resp, body); why != "" {
+				var text strings.Builder
+				_ = a.WriteText(&text)
+				t.Errorf("%s: %s\nthe proxy answers %d, %s\n%s\n%s", id, why, resp.StatusCode, resp.Header, body, text.String())
+			}
+			if t.Failed() {
+				t.FailNow()
+			}
+		}
+	}
+	m.stop()
+	for id, want := range rules {
+		if got, ok := m.log.routes[id]; !ok || got != want {
+			t.Errorf("%s: the proxy says that rule %q matched, Explain says %q", id, got, want)
+		}
+	}
+	for _, k := range []Kind{Forwarded, Redirected, Direct, Preflight, Aborted, Refused} {
+		if seen[k] == 0 {
+			t.Errorf("no request was %s: the test does not test it", k)
+		}
+	}
+	t.Log("what came of the requests: ", seen)
+}
+
+// compare says what of an answer is not what was explained.
+func compare(a *Answer, resp *http.Response, body []byte) string {
+	o := &a.Outcome
+	switch o.Kind {
+	case Forwarded:
+		return compareForwarded(a, resp, body)
+	case Redirected, Direct, Preflight:
+		for _, h := range o.Headers {
+			if !slices.Contains(resp.Header.Values(h.Name), h.Value) {
+				return fmt.Sprintf("there should be %s: %s", h.Name, h.Value)
+			}
+		}
+		if o.Kind == Direct && string(body) != o.Body {
+			return "another body"
+		}
+	}
+	if o.Status == 0 || resp.StatusCode != o.Status {
+		return fmt.Sprintf("the status should be %d", o.Status)
+	}
+	return ""
+}
+
+func compareForwarded(a *Answer, resp *http.Response, body []byte) string {
+	if resp.StatusCode == 500 || resp.StatusCode == 503 {
+		for i := range a.Backends {
+			if b := &a.Backends[i]; b.Invalid != "" && b.Share > 0 {
+				return ""
+			}
+		}
+		return "no backend is invalid"
+	}
+	var got echoed
+	if err := json.Unmarshal(body, &got); err != nil || resp.StatusCode != 200 {
+		return "it should have been forwarded"
+	}
+	var wrong []string
+	for i := range a.Backends {
+		b := &a.Backends[i]
+		if b.Share == 0 || b.Invalid != "" || len(b.Endpoints) != 1 || b.Endpoints[0].Address != got.Address {
+			continue
+		}
+		why := compareSent(b.Sent, &got)
+		if why == "" {
+			why = compareEdits(a, b, resp)
+		}
+		if why == "" {
+			return ""
+		}
+		wrong = append(wrong, why)
+	}
+	return fmt.Sprintf("no backend with a share is what got it: %q", wrong)
+}
+
+func compareSent(s *Sent, got *echoed) string {
+	if s.Authority != got.Authority || s.Path != got.Path {
+		return fmt.Sprintf("sent as %s%s, should be %s%s", got.Authority, got.Path, s.Authority, s.Path)
+	}
+	want := http.Header{}
+	for _, h := range s.Headers {
+		want.Add(h.Name, h.Value)
+	}
+	have := http.Header(got.Headers).Clone()
+	for _, ours := range []string{"X-Request-Id", "X-Envoy-Attempt-Count", "Content-Length", "Connection"} {
+		have.Del(ours)
+	}
+	if len(want) != len(have) {
+		return fmt.Sprintf("headers are %v, should be %v", have, want)
+	}
+	for name, values := range want {
+		if !slices.Equal(values, have[name]) {
+			return fmt.Sprintf("header %s is %q, should be %q", name, have[name], values)
+		}
+	}
+	return ""
+}
+
+// compareEdits looks for what edits put into the answer: no name is edited twice
+// in what is generated but X-More, which is only added.
+func compareEdits(a *Answer, b *Backend, resp *http.Response) string {
+	for _, e := range slices.Concat(a.ResponseHeaders, b.Answers) {
+		has := slices.Contains(resp.Header.Values(e.Name), e.Value)
+		if e.Op != "remove" && !e.Format && !has {
+			return fmt.Sprintf("the answer should have %s: %s", e.Name, e.Value)
+		}
+	}
+	return ""
+}
