@@ -48,6 +48,7 @@ type builder struct {
 // namespaceBuilder is a namespace while it is made anew.
 type namespaceBuilder struct {
 	*Namespace
+	world *World          // that is being made
 	dirty map[string]bool // services to be made anew
 	// changedPods and changedOwners are pods, and Workloads that own or owned
 	// them, by name.
@@ -78,6 +79,9 @@ func (b *builder) change(k source.Key) {
 	switch k.Kind {
 	case source.Deployment:
 		return // of them, labels alone are looked at
+	case source.Node:
+		b.changeNode(o, old)
+		return
 	case source.Namespace:
 		if annotation(o) != annotation(old) {
 			b.namespace(k.Name).renew = true
@@ -114,6 +118,20 @@ func (b *builder) change(k source.Key) {
 		if existed {
 			n.relabelled = append(n.relabelled, workloadOf(old).InstanceLabels())
 		}
+	}
+}
+
+// changeNode takes over where a Node is, which is where its pods are. Its status
+// changes all the time, and does not matter.
+func (b *builder) changeNode(o, old source.Object) {
+	labels := func(o source.Object) map[string]string {
+		if n, ok := o.Value.(*corev1.Node); ok {
+			return n.Labels
+		}
+		return nil
+	}
+	if LocalityOf(labels(o)) != LocalityOf(labels(old)) {
+		b.allDirty = true
 	}
 }
 
@@ -175,8 +193,8 @@ func (b *builder) namespace(name string) *namespaceBuilder {
 	}
 	old := b.prev.namespaces[name]
 	n := &namespaceBuilder{
-		Namespace: &Namespace{Name: name},
-		dirty:     map[string]bool{}, changedPods: map[string]bool{}, changedOwners: map[string]bool{},
+		Namespace: &Namespace{Name: name}, world: b.world,
+		dirty: map[string]bool{}, changedPods: map[string]bool{}, changedOwners: map[string]bool{},
 	}
 	if old != nil {
 		n.opaque = old.opaque

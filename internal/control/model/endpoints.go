@@ -205,7 +205,7 @@ func (n *namespaceBuilder) service(o source.Object, old *Service) *Service {
 		if len(fromSlices) > 0 {
 			n.sliceEndpoints(&p, fromSlices)
 		} else {
-			podEndpoints(&p, s.Selects)
+			n.podEndpoints(&p, s.Selects)
 			n.workloadEndpoints(&p, spec.Spec.Selector)
 		}
 		slices.SortFunc(p.Endpoints, func(a, b Endpoint) int { return cmp.Compare(a.Address, b.Address) })
@@ -216,7 +216,7 @@ func (n *namespaceBuilder) service(o source.Object, old *Service) *Service {
 }
 
 // podEndpoints is for a Service without EndpointSlices: laptop mode.
-func podEndpoints(p *Port, pods []*Pod) {
+func (n *namespaceBuilder) podEndpoints(p *Port, pods []*Pod) {
 	for _, pod := range pods {
 		target, ok := pod.target(p)
 		if !ok || pod.Spec.Status.PodIP == "" {
@@ -226,16 +226,18 @@ func podEndpoints(p *Port, pods []*Pod) {
 			p.NotReady++
 			continue
 		}
-		p.Endpoints = append(p.Endpoints, Endpoint{
+		e := Endpoint{
 			Address: hostPort(pod.Spec.Status.PodIP, pod.Public(target)),
 			Owner:   pod.Owner, Pod: pod.Name.Name, Namespace: pod.Namespace, Labels: pod.Spec.Labels,
-		})
+		}
+		n.place(&e, "", "")
+		p.Endpoints = append(p.Endpoints, e)
 	}
 }
 
 // sliceEndpoints takes the ports of the same name. An endpoint whose readiness
 // is not known counts as ready (the EndpointSlice API's own rule).
-func (n *Namespace) sliceEndpoints(p *Port, fromSlices []*discoveryv1.EndpointSlice) {
+func (n *namespaceBuilder) sliceEndpoints(p *Port, fromSlices []*discoveryv1.EndpointSlice) {
 	for _, s := range fromSlices {
 		for _, sp := range s.Ports {
 			if sp.Port == nil || deref(sp.Name) != p.Name || sp.Protocol != nil && *sp.Protocol != corev1.ProtocolTCP {
@@ -247,7 +249,9 @@ func (n *Namespace) sliceEndpoints(p *Port, fromSlices []*discoveryv1.EndpointSl
 					continue
 				}
 				for _, a := range e.Addresses {
-					p.Endpoints = append(p.Endpoints, n.sliceEndpoint(a, uint16(*sp.Port), e.TargetRef))
+					one := n.sliceEndpoint(a, uint16(*sp.Port), e.TargetRef)
+					n.place(&one, deref(e.Zone), deref(e.NodeName))
+					p.Endpoints = append(p.Endpoints, one)
 				}
 			}
 		}
@@ -268,7 +272,7 @@ func (n *Namespace) sliceEndpoint(address string, port uint16, ref *corev1.Objec
 
 // workloadEndpoints are the addresses of Workloads for which no instance has
 // been published: without `recloser up` they are called directly.
-func (n *Namespace) workloadEndpoints(p *Port, selector map[string]string) {
+func (n *namespaceBuilder) workloadEndpoints(p *Port, selector map[string]string) {
 	for _, o := range n.workloads {
 		w := workloadOf(*o)
 		if len(w.Spec.Addresses) == 0 || !selects(selector, w.InstanceLabels()) || n.hasInstances(w.Name) {
@@ -282,9 +286,9 @@ func (n *Namespace) workloadEndpoints(p *Port, selector map[string]string) {
 			if _, err := netip.ParseAddrPort(a); err != nil {
 				a = hostPort(a, port)
 			}
-			p.Endpoints = append(p.Endpoints, Endpoint{
-				Address: a, Owner: Owner{w.Name, "Workload"}, Namespace: n.Name, Labels: w.InstanceLabels(),
-			})
+			e := Endpoint{Address: a, Owner: Owner{w.Name, "Workload"}, Namespace: n.Name, Labels: w.InstanceLabels()}
+			n.place(&e, "", "")
+			p.Endpoints = append(p.Endpoints, e)
 		}
 	}
 }

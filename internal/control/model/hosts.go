@@ -1,7 +1,9 @@
 package model
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -80,4 +82,11 @@ func (w *World) Resolve(a Authority) (*Service, *Port) {
 		return nil, nil
 	}
 	return s, p
+}
+
+// RuleHosts are the hosts that are no services and that rules name, without
+// patterns, in order.
+func (w *World) RuleHosts() []string {
+	hosts := slices.Sorted(maps.Keys(w.hostRules))
+	return slices.DeleteFunc(hosts, func(h string) bool { return strings.Contains(h, "*") })
 }

@@ -116,6 +116,8 @@ type Endpoint struct {
 	// Labels are those of the instance, nil where nothing is known of it. They
 	// are not to be changed.
 	Labels map[string]string
+	// Locality is where it runs, as far as it is known.
+	Locality Locality
 }
 
 // Owner is the workload that an instance belongs to.

@@ -40,7 +40,7 @@ func ServiceAnnotations() []string {
 	return []string{
 		accrual, maxFailures, minPenalty, maxPenalty, jitterRatio,
 		rate, rateWindow, rateMin, failFast, maxWaiting, loadBalancer,
-		StackAnnotation, RouteToAnnotation,
+		StackAnnotation, RouteToAnnotation, FailoverAnnotation, OverflowAnnotation,
 	}
 }
 
@@ -90,6 +90,8 @@ func parseService(o source.Object, old *servicePolicy) *servicePolicy {
 	p.maxWaiting = keep(r, count(r, maxWaiting, DefaultMaxWaiting, "Linkerd"), old, func(p *servicePolicy) Value[uint32] { return p.maxWaiting })
 	p.stacks = keep(r, r.stacks(), old, func(p *servicePolicy) Value[bool] { return p.stacks })
 	p.routeTo = keep(r, r.routeTo(), old, func(p *servicePolicy) Value[target] { return p.routeTo })
+	p.failover = keep(r, r.failover(), old, func(p *servicePolicy) Value[[]target] { return p.failover })
+	p.overflow = keep(r, r.overflow(), old, func(p *servicePolicy) Value[uint32] { return p.overflow })
 	r.portLists()
 	r.strangers()
 	p.findings = append(r.findings, linkerd.CheckAnnotations(o)...)

@@ -39,6 +39,7 @@ func (e *Effective) Leaves() []Leaf {
 		leaf("limits.maxRetries", e.Limits.MaxRetries, limit),
 	}
 	out = append(out, e.Destination.leaves()...)
+	out = append(out, e.failoverLeaves()...)
 	out = append(out, e.TLS.leaves()...)
 	if e.Outlier != nil {
 		return append(out, e.Outlier.leaves()...)

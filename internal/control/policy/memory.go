@@ -19,7 +19,10 @@ type Remembered struct {
 	Stacks     Value[bool]          `json:"stacks"`
 	// RouteTo is as the annotation has it; unset: there is none.
 	RouteTo Value[string] `json:"routeTo,omitzero"`
-	Breaker *Breaker      `json:"breaker,omitempty"`
+	// Failover is as its annotation has it.
+	Failover Value[string] `json:"failover,omitzero"`
+	Overflow Value[uint32] `json:"overflow,omitzero"`
+	Breaker  *Breaker      `json:"breaker,omitempty"`
 }
 
 // Memory is what a Table does not have from its World, in no order. Restore
@@ -28,13 +31,14 @@ func (t *Table) Memory() []Remembered {
 	var out []Remembered
 	for name, p := range t.services {
 		stale := p.balancer.Origin.Stale || p.failFast.Origin.Stale || p.maxWaiting.Origin.Stale ||
-			p.stacks.Origin.Stale || p.routeTo.Origin.Stale ||
+			p.stacks.Origin.Stale || p.routeTo.Origin.Stale || p.failover.Origin.Stale || p.overflow.Origin.Stale ||
 			p.breaker != nil && p.breaker.Mode.Origin.Stale
 		if stale {
 			out = append(out, Remembered{
 				Namespace: name.Namespace, Service: name.Name,
 				Balancer: p.balancer, FailFast: p.failFast, MaxWaiting: p.maxWaiting, Breaker: p.breaker, Stacks: p.stacks,
-				RouteTo: Value[string]{Value: p.routeTo.Value.String(), Origin: p.routeTo.Origin},
+				RouteTo:  Value[string]{Value: p.routeTo.Value.String(), Origin: p.routeTo.Origin},
+				Failover: Value[string]{Value: writeTargets(p.failover.Value), Origin: p.failover.Origin}, Overflow: p.overflow,
 			})
 		}
 	}
@@ -54,7 +58,8 @@ func Restore(empty *Table, w *model.World, memory []Remembered) *Table {
 		to, _ := parseTarget(m.RouteTo.Value) // it was written by target.String
 		prev.services[model.Name{Namespace: m.Namespace, Name: m.Service}] = &servicePolicy{
 			balancer: m.Balancer, failFast: m.FailFast, maxWaiting: m.MaxWaiting, breaker: m.Breaker, stacks: m.Stacks,
-			routeTo: Value[target]{Value: to, Origin: m.RouteTo.Origin},
+			routeTo:  Value[target]{Value: to, Origin: m.RouteTo.Origin},
+			failover: Value[[]target]{Value: readTargets(m.Failover.Value), Origin: m.Failover.Origin}, overflow: m.Overflow,
 		}
 	}
 	return Build(prev, w)

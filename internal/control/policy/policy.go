@@ -74,6 +74,10 @@ type Effective struct {
 	// BreakerOff says why there is neither a Breaker nor an Outlier.
 	BreakerOff Origin `json:"breakerOff,omitzero"`
 	Destination
+	// Failover are the services whose endpoints stand in for this one's, in
+	// their order, and Overflow the percentage by which they do.
+	Failover []FailoverTarget `json:"failover,omitempty"`
+	Overflow Value[uint32]    `json:"overflow,omitzero"`
 	// Findings are what is wrong with what the service says.
 	Findings []source.Problem `json:"findings,omitempty"`
 }
@@ -124,6 +128,8 @@ type servicePolicy struct {
 	maxWaiting Value[uint32]
 	stacks     Value[bool]
 	routeTo    Value[target] // unset: requests stay
+	failover   Value[[]target]
+	overflow   Value[uint32]
 	breaker    *Breaker
 	off        Origin
 	findings   []source.Problem
@@ -214,7 +220,10 @@ func (t *Table) Effective(client model.Client, service model.Name, port uint16, 
 		Limits:         noLimits(),
 		Breaker:        p.breaker,
 		BreakerOff:     p.off,
-		Findings:       p.findings,
+		Findings:       slices.Concat(p.findings, t.failoverFindings(service, p)),
+	}
+	if e.Failover, e.Overflow = t.Failover(service, sp.Number); len(e.Failover) == 0 {
+		e.Overflow = Value[uint32]{}
 	}
 	t.destination(e, p, client, s, sp, subset)
 	return e, nil
@@ -249,8 +258,9 @@ func (t *Table) RootNamespace() string { return t.root }
 // Findings are what is wrong with what services say.
 func (t *Table) Findings() []source.Problem {
 	var out []source.Problem
-	for _, p := range t.services {
+	for name, p := range t.services {
 		out = append(out, p.findings...)
+		out = append(out, t.failoverFindings(name, p)...)
 	}
 	return out
 }

@@ -24,6 +24,7 @@ var kinds = []understood{
 	{"v1", Service, true, reflect.TypeFor[corev1.Service]()},
 	{"v1", Pod, true, reflect.TypeFor[corev1.Pod]()},
 	{"v1", Namespace, false, reflect.TypeFor[corev1.Namespace]()},
+	{"v1", Node, false, reflect.TypeFor[corev1.Node]()},
 	{"discovery.k8s.io/v1", EndpointSlice, true, reflect.TypeFor[discoveryv1.EndpointSlice]()},
 	{"apps/v1", Deployment, true, reflect.TypeFor[appsv1.Deployment]()},
 	{v1alpha1.APIVersion, Workload, true, reflect.TypeFor[v1alpha1.Workload]()},

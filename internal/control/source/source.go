@@ -26,6 +26,7 @@ const (
 	Service       Kind = "Service"
 	Pod           Kind = "Pod"
 	Namespace     Kind = "Namespace"
+	Node          Kind = "Node"
 	EndpointSlice Kind = "EndpointSlice"
 	Deployment    Kind = "Deployment"
 	Workload      Kind = "Workload"
