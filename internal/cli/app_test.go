@@ -17,7 +17,7 @@ func TestAppPassesFlagsToTheProgram(t *testing.T) {
 		{[]string{"app", "bb", "--help"}, ExitOK, "point-to-point-channel"},
 		{[]string{"app", "bb", "terminus", "--percent-failure=200", "--h1-server-port=1"}, ExitUsage, "--percent-failure 200"},
 		{[]string{"app", "slow_cooker", "--qps", "0", "http://bb"}, ExitUsage, "-qps 0"},
-		{[]string{"app", "nginx"}, ExitUsage, "bb and slow_cooker"},
+		{[]string{"app", "nginx"}, ExitUsage, "bb, echo, slow_cooker"},
 	} {
 		var out bytes.Buffer
 		got := Run(t.Context(), c.args, Streams{In: strings.NewReader(""), Out: &out, Err: &out})

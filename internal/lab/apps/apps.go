@@ -56,6 +56,7 @@ type Program struct {
 func Programs() []Program {
 	return []Program{
 		{Name: "bb", Summary: "Building block of a service graph: answers, passes on, or fails requests", Run: runBB},
+		{Name: "echo", Summary: "Answers with what was asked, and by whom it was answered", Run: runEcho},
 		{Name: "slow_cooker", Summary: "Steady load with a report line per interval", Run: runSlowCooker},
 	}
 }
@@ -79,7 +80,7 @@ func Run(ctx context.Context, name string, args []string, env Env) error {
 		for j, p := range programs {
 			names[j] = p.Name
 		}
-		return &UsageError{"app", fmt.Errorf("no built-in program %q; there are %s", name, strings.Join(names, " and "))}
+		return &UsageError{"app", fmt.Errorf("no built-in program %q; there are %s", name, strings.Join(names, ", "))}
 	}
 	return programs[i].Run(ctx, args, env)
 }

@@ -57,6 +57,11 @@ func grpcCode(err error) codes.Code {
 func serveGRPC(ctx context.Context, ln net.Listener, b *bb) error {
 	srv := grpc.NewServer(grpc.MaxRecvMsgSize(maxBBBody), grpc.WaitForHandlers(true))
 	bbpb.RegisterTheServiceServer(srv, bbGRPC{bb: b})
+	return serveCalls(ctx, ln, srv)
+}
+
+// serveCalls serves on ln until ctx ends and the calls in hand are answered.
+func serveCalls(ctx context.Context, ln net.Listener, srv *grpc.Server) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)

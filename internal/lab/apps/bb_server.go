@@ -124,6 +124,12 @@ func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, logger *slo
 		ReadHeaderTimeout: 30 * time.Second,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+	return serveRequests(ctx, ln, srv)
+}
+
+// serveRequests serves on ln until ctx ends and the requests in hand are
+// answered.
+func serveRequests(ctx context.Context, ln net.Listener, srv *http.Server) error {
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
 		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), bbShutdown)

@@ -271,7 +271,7 @@ func TestRunNamesThePrograms(t *testing.T) {
 	env, _, _ := testEnv(nil)
 	err := Run(t.Context(), "nginx", nil, env)
 	var usage *UsageError
-	if !errors.As(err, &usage) || !strings.Contains(err.Error(), "bb and slow_cooker") {
+	if !errors.As(err, &usage) || !strings.Contains(err.Error(), "bb, echo, slow_cooker") {
 		t.Errorf("%v", err)
 	}
 }

@@ -25,6 +25,7 @@ func Images() []Image {
 			Repository: "buoyantio/slow_cooker", Program: "slow_cooker",
 			Paths: []string{"/slow_cooker/slow_cooker", "/go/bin/slow_cooker"},
 		},
+		{Repository: "gateway-api/echo-advanced", Program: "echo", Paths: []string{"/usr/local/bin/server"}},
 	}
 }
 
