@@ -28,15 +28,30 @@ func RetryConditions() []string {
 	}
 }
 
-// GRPCCode is the number of a status of gRPC by the name that its specification
-// gives it ("UNAVAILABLE").
-func GRPCCode(name string) (uint32, bool) {
-	i := slices.Index([]string{
+// grpcNames are the statuses of gRPC by their numbers.
+func grpcNames() []string {
+	return []string{
 		"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
 		"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
 		"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
-	}, name)
+	}
+}
+
+// GRPCCode is the number of a status of gRPC by the name that its specification
+// gives it ("UNAVAILABLE").
+func GRPCCode(name string) (uint32, bool) {
+	i := slices.Index(grpcNames(), name)
 	return uint32(max(i, 0)), i >= 0
+}
+
+// GRPCName is the name of a status of gRPC by its number: UNKNOWN, as clients
+// take it, where there is none.
+func GRPCName(code uint32) string {
+	names := grpcNames()
+	if int(code) >= len(names) {
+		return names[2]
+	}
+	return names[code]
 }
 
 func (c *virtualServiceCheck) headers(h *networkingv1alpha3.Headers, at string, authority bool) {

@@ -1,0 +1,363 @@
+package convert
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/origin"
+	"github.com/reclosermesh/recloser/internal/control/policy"
+)
+
+// destinationRules writes what holds towards the endpoints of a service: one
+// rule for all callers in its own namespace, and one in each namespace whose
+// callers have another policy.
+func (c *converter) destinationRules(s *model.Service, views []portView, everybody string, each []string) {
+	base := c.destinationRule(s, everybody, subsetsOf(s.Name, c, views))
+	if base != nil {
+		c.write(manifest("networking.istio.io/v1", "DestinationRule", s.Namespace, s.Name.Name, base))
+	}
+	for _, ns := range each {
+		own := c.destinationRule(s, ns, subsetsOf(s.Name, c, views))
+		if own == nil && base == nil || reflect.DeepEqual(own, base) {
+			continue
+		}
+		switch {
+		case own == nil:
+			own = object{"host": s.Host(), "exportTo": list{"."}}
+		default:
+			own["exportTo"] = list{"."}
+		}
+		if ns == s.Namespace && base != nil {
+			e := c.effective(s, s.Ports[0].Number, ns)
+			for _, l := range e.Leaves() {
+				if l.Origin.Default == "" && l.Path != "protocol" {
+					c.lose(l.Origin, l.Path, l.Value, "rules of the service's own namespace are for all callers, so what is for those of this namespace alone cannot be said beside it")
+				}
+			}
+			continue
+		}
+		name := s.Name.Name
+		if ns != s.Namespace {
+			name += "." + s.Namespace
+		}
+		c.write(manifest("networking.istio.io/v1", "DestinationRule", ns, name, own))
+	}
+}
+
+// subsetsOf are the subsets of a service that any rule of the mesh leads to.
+func subsetsOf(service model.Name, c *converter, _ []portView) []string {
+	var out []string
+	for _, name := range c.subsets()[service] {
+		if !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// subsets are found once, in the rules for all services.
+func (c *converter) subsets() map[model.Name][]string {
+	if c.subsetsFound != nil {
+		return c.subsetsFound
+	}
+	c.subsetsFound = map[model.Name][]string{}
+	everybody, each := c.namespaces()
+	for _, s := range c.world.Services() {
+		for i := range s.Ports {
+			for _, ns := range append([]string{everybody}, each...) {
+				v := c.view(s, &s.Ports[i], model.Client{Namespace: ns})
+				for k := range v.rules {
+					for _, b := range v.rules[k].Backends {
+						c.foundSubset(b.Service, b.Subset)
+					}
+					for _, m := range v.rules[k].Mirrors {
+						c.foundSubset(m.Service, m.Subset)
+					}
+				}
+				for _, b := range v.bytes {
+					c.foundSubset(b.Service, b.Subset)
+				}
+			}
+		}
+	}
+	return c.subsetsFound
+}
+
+func (c *converter) foundSubset(service model.Name, subset string) {
+	if subset != "" {
+		c.subsetsFound[service] = append(c.subsetsFound[service], subset)
+	}
+}
+
+// destinationRule is the spec of a rule for the callers of a namespace, nil
+// where there is nothing to say.
+func (c *converter) destinationRule(s *model.Service, ns string, subsets []string) object {
+	first := c.effective(s, s.Ports[0].Number, ns)
+	if first == nil {
+		return nil
+	}
+	spec := object{}
+	policyOf := c.trafficPolicy(first)
+	var ports list
+	for i := 1; i < len(s.Ports); i++ {
+		e := c.effective(s, s.Ports[i].Number, ns)
+		if p := c.trafficPolicy(e); !reflect.DeepEqual(p, policyOf) {
+			entry := object{"port": object{"number": s.Ports[i].Number}}
+			for k, v := range p {
+				entry[k] = v
+			}
+			ports = append(ports, entry)
+		}
+	}
+	if len(ports) > 0 {
+		policyOf["portLevelSettings"] = ports
+	}
+	if len(policyOf) > 0 {
+		spec["trafficPolicy"] = policyOf
+	}
+	var parts list
+	for _, name := range subsets {
+		e, err := c.table.Effective(model.Client{Namespace: ns}, s.Name, s.Ports[0].Number, name)
+		if err != nil || e.Subset == nil || e.Subset.Unknown {
+			continue
+		}
+		part := object{"name": name}
+		if len(e.Subset.Labels.Value) > 0 {
+			part["labels"] = e.Subset.Labels.Value
+		}
+		if p := c.trafficPolicy(e); !reflect.DeepEqual(p, c.trafficPolicy(first)) && len(p) > 0 {
+			part["trafficPolicy"] = p
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) > 0 {
+		spec["subsets"] = parts
+	}
+	if len(spec) == 0 {
+		return nil
+	}
+	spec["host"] = s.Host()
+	return spec
+}
+
+// trafficPolicy is what somebody wrote of an effective policy; it tells what
+// cannot be said.
+func (c *converter) trafficPolicy(e *policy.Effective) object {
+	out := object{}
+	carried := map[string]bool{"outlierDetection": true, "breaker": true, "subset": true}
+	group := func(name string, o object, paths ...string) {
+		if len(o) > 0 {
+			out[name] = o
+		}
+		for _, p := range paths {
+			carried[p] = true
+		}
+	}
+	group("connectionPool", connectionPool(e), "connectTimeout", "limits", "pool")
+	group("loadBalancer", loadBalancer(e), "hash", "warmup", "locality")
+	carried["balancer"] = e.Balancer.Value != policy.PeakEWMA
+	group("tls", tlsObject(e.TLS), "tls")
+	if b := e.RetryBudget; b != nil {
+		o := object{"percent": b.Percent.Value}
+		if b.MinConcurrent.IsSet() {
+			o["minRetryConcurrency"] = b.MinConcurrent.Value
+		}
+		group("retryBudget", o, "retryBudget.percent", "retryBudget.minConcurrent")
+	}
+	switch {
+	case e.Outlier != nil:
+		out["outlierDetection"] = outlierObject(e.Outlier)
+	case e.Breaker != nil:
+		out["outlierDetection"] = c.breakerAsOutlier(e.Breaker)
+	}
+	c.rest(e, carried)
+	return out
+}
+
+// set writes a value that is no default.
+func set[T any](o object, name string, v origin.Value[T], show func(T) any) {
+	if isWritten(v) {
+		o[name] = show(v.Value)
+	}
+}
+
+func number[T uint32 | uint64](n T) any { return n }
+func goDuration(d time.Duration) any    { return d.String() }
+func truth(b bool) any                  { return b }
+
+func limited(n uint32) any {
+	return min(n, 1<<31-1) // what Istio has for no limit
+}
+
+func connectionPool(e *policy.Effective) object {
+	tcp, http := object{}, object{}
+	set(tcp, "maxConnections", e.Limits.MaxConnections, limited)
+	set(tcp, "connectTimeout", e.ConnectTimeout, goDuration)
+	set(tcp, "maxConnectionDuration", e.Pool.MaxConnectionDuration, goDuration)
+	set(tcp, "idleTimeout", e.Pool.TCPIdleTimeout, goDuration)
+	if k := e.Pool.TCPKeepalive; k != nil {
+		o := object{}
+		set(o, "probes", k.Probes, number[uint32])
+		set(o, "time", k.Time, goDuration)
+		set(o, "interval", k.Interval, goDuration)
+		tcp["tcpKeepalive"] = o
+	}
+	set(http, "http1MaxPendingRequests", e.Limits.MaxPending, limited)
+	set(http, "http2MaxRequests", e.Limits.MaxRequests, limited)
+	set(http, "maxRetries", e.Limits.MaxRetries, limited)
+	set(http, "idleTimeout", e.Pool.IdleTimeout, goDuration)
+	set(http, "maxRequestsPerConnection", e.Pool.MaxRequestsPerConnection, number[uint32])
+	set(http, "maxConcurrentStreams", e.Pool.MaxConcurrentStreams, limited)
+	set(http, "useClientProtocol", e.Pool.UseClientProtocol, truth)
+	set(http, "h2UpgradePolicy", e.Pool.H2Upgrade, func(b bool) any {
+		if b {
+			return "UPGRADE"
+		}
+		return "DO_NOT_UPGRADE"
+	})
+	if k := e.Pool.HTTP2Keepalive; k != nil {
+		o := object{}
+		set(o, "interval", k.Interval, goDuration)
+		set(o, "timeout", k.Timeout, goDuration)
+		http["http2KeepAlive"] = o
+	}
+	out := object{}
+	if len(tcp) > 0 {
+		out["tcp"] = tcp
+	}
+	if len(http) > 0 {
+		out["http"] = http
+	}
+	return out
+}
+
+func loadBalancer(e *policy.Effective) object {
+	out := object{}
+	if isWritten(e.Balancer) {
+		simple := map[policy.Balancer]string{policy.RoundRobin: "ROUND_ROBIN", policy.LeastRequest: "LEAST_REQUEST", policy.Random: "RANDOM"}
+		if s := simple[e.Balancer.Value]; s != "" {
+			out["simple"] = s
+		}
+	}
+	if h := e.Hash; h != nil {
+		out["consistentHash"] = hashObject(h, e.Balancer.Value)
+	}
+	if w := e.Warmup; w != nil {
+		o := object{"duration": w.Duration.Value.String()}
+		set(o, "minimumPercent", w.MinimumPercent, func(f float64) any { return f })
+		set(o, "aggression", w.Aggression, func(f float64) any { return f })
+		out["warmup"] = o
+	}
+	if l := e.Locality; l != nil {
+		o := object{}
+		set(o, "enabled", l.Enabled, truth)
+		var distribute, failover list
+		for _, d := range l.Distribute {
+			distribute = append(distribute, object{"from": d.From, "to": d.To})
+		}
+		for _, f := range l.Failover {
+			failover = append(failover, object{"from": f.From, "to": f.To})
+		}
+		if len(distribute) > 0 {
+			o["distribute"] = distribute
+		}
+		if len(failover) > 0 {
+			o["failover"] = failover
+		}
+		set(o, "failoverPriority", l.FailoverPriority, func(s []string) any { return s })
+		out["localityLbSetting"] = o
+	}
+	return out
+}
+
+func hashObject(h *policy.Hash, b policy.Balancer) object {
+	o := object{}
+	switch h.By.Value {
+	case policy.HashHeader:
+		o["httpHeaderName"] = h.Name.Value
+	case policy.HashQuery:
+		o["httpQueryParameterName"] = h.Name.Value
+	case policy.HashSourceIP:
+		o["useSourceIp"] = true
+	case policy.HashCookie:
+		cookie := object{"name": h.Name.Value}
+		set(cookie, "path", h.CookiePath, func(s string) any { return s })
+		set(cookie, "ttl", h.CookieTTL, goDuration)
+		set(cookie, "attributes", h.CookieAttributes, func(list []policy.CookieAttribute) any { return list })
+		o["httpCookie"] = cookie
+	}
+	if b == policy.Maglev {
+		m := object{}
+		set(m, "tableSize", h.TableSize, number[uint64])
+		o["maglev"] = m
+	} else if isWritten(h.MinimumRingSize) {
+		o["ringHash"] = object{"minimumRingSize": h.MinimumRingSize.Value}
+	}
+	return o
+}
+
+func tlsObject(t *policy.TLS) object {
+	out := object{}
+	if t == nil {
+		return out
+	}
+	out["mode"] = string(t.Mode.Value)
+	text := func(s string) any { return s }
+	set(out, "sni", t.SNI, text)
+	set(out, "caCertificates", t.CACertificates, text)
+	set(out, "subjectAltNames", t.SubjectAltNames, func(s []string) any { return s })
+	set(out, "insecureSkipVerify", t.Insecure, truth)
+	set(out, "clientCertificate", t.ClientCertificate, text)
+	set(out, "privateKey", t.PrivateKey, text)
+	return out
+}
+
+func outlierObject(o *policy.Outlier) object {
+	out := object{}
+	set(out, "consecutive5xxErrors", o.Consecutive5xx, number[uint32])
+	set(out, "consecutiveGatewayErrors", o.ConsecutiveGateway, number[uint32])
+	set(out, "splitExternalLocalOriginErrors", o.SplitLocalOrigin, truth)
+	set(out, "consecutiveLocalOriginFailures", o.ConsecutiveLocalOrigin, number[uint32])
+	set(out, "interval", o.Interval, goDuration)
+	set(out, "baseEjectionTime", o.BaseEjectionTime, goDuration)
+	set(out, "maxEjectionPercent", o.MaxEjectionPercent, number[uint32])
+	set(out, "minHealthPercent", o.MinHealthPercent, number[uint32])
+	set(out, "outlierDetectionHttpErrorCodes", o.HTTPErrorCodes, func(codes []uint32) any {
+		var s []string
+		for _, code := range codes {
+			s = append(s, strconv.Itoa(int(code)))
+		}
+		return strings.Join(s, ",")
+	})
+	return out
+}
+
+// breakerAsOutlier says what it can of Linkerd's breaker.
+func (c *converter) breakerAsOutlier(b *policy.Breaker) object {
+	const recovery = "there an endpoint comes back by time alone, and waits in equal steps; here by one request that succeeds, and waits twice as long after each that fails"
+	c.lose(b.Mode.Origin, "breaker.recovery", b.Mode.Value, recovery)
+	if isWritten(b.MaxPenalty) {
+		c.lose(b.MaxPenalty.Origin, "breaker.maxPenalty", b.MaxPenalty.Value.String(), "the longest ejection cannot be said there; it is 300s")
+	}
+	if isWritten(b.Jitter) {
+		c.lose(b.Jitter.Origin, "breaker.jitter", strconv.FormatFloat(b.Jitter.Value, 'g', -1, 64), "ejections have no jitter there")
+	}
+	if r := b.SuccessRate; r != nil && r.Threshold.Value > 0 {
+		c.lose(r.Threshold.Origin, "breaker.successRate", strconv.FormatFloat(r.Threshold.Value, 'g', -1, 64), "Istio switches Envoy's success rates off, and they compare endpoints with each other, not with a number")
+	}
+	base := max(b.MinPenalty.Value, time.Millisecond)
+	if base != b.MinPenalty.Value {
+		c.lose(b.MinPenalty.Origin, "breaker.minPenalty", b.MinPenalty.Value.String(), "an ejection takes at least 1ms there")
+	}
+	return object{
+		"consecutive5xxErrors": b.MaxFailures.Value,
+		"baseEjectionTime":     base.String(),
+		"interval":             min(base, 10*time.Second).String(),
+		"maxEjectionPercent":   100,
+	}
+}

@@ -1,0 +1,318 @@
+package convert
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/origin"
+	"github.com/reclosermesh/recloser/internal/control/routing"
+)
+
+// treatment carries what is done with requests on their way.
+func (c *converter) treatment(r *routing.Rule) {
+	if r.Fault != nil && c.to != Istio {
+		if d := r.Fault.Delay; d != nil {
+			c.lose(d.Origin, "fault.delay", d.Duration.String(), "faults cannot be said there")
+		}
+		if a := r.Fault.Abort; a != nil {
+			c.lose(a.Origin, "fault.abort", fmt.Sprint(a.HTTPStatus), "faults cannot be said there")
+		}
+		r.Fault = nil
+	}
+	c.cors(r)
+	c.mirrors(r)
+	if r.Redirect != nil || r.Direct != nil {
+		r.Timeouts, r.Retry = routing.Timeouts{}, nil
+		return
+	}
+	c.retry(r)
+	c.timeouts(r)
+}
+
+func (c *converter) cors(r *routing.Rule) {
+	if r.CORS == nil {
+		return
+	}
+	p := *r.CORS
+	r.CORS = &p
+	switch c.to {
+	case Istio:
+		p.AllowOrigins = slices.Clone(p.AllowOrigins)
+		for i, t := range p.AllowOrigins {
+			switch {
+			case t.Kind == routing.Exact:
+				p.AllowOrigins[i].IgnoreCase = false // browsers write them in lower case
+			case t.Kind == routing.Suffix || t.Kind == routing.Contains || t.IgnoreCase:
+				p.AllowOrigins[i] = routing.Text{Kind: routing.Regex, Value: textRegex(t)}
+			}
+		}
+		return
+	case Linkerd:
+		c.lose(p.Origin, "cors", "", "Linkerd refuses routes with this filter")
+		r.CORS = nil
+		return
+	}
+	p.AllowOrigins = slices.DeleteFunc(slices.Clone(p.AllowOrigins), func(t routing.Text) bool {
+		if _, ok := corsOrigin(t); ok {
+			return false
+		}
+		c.lose(p.Origin, "cors.allowOrigins", t.Value, "origins are written in full there, or with * for the first labels of a host")
+		return true
+	})
+	if p.ForwardPreflights {
+		c.lose(p.Origin, "cors.unmatchedPreflights", "FORWARD", "preflight requests of other origins are answered there, and not sent on")
+		p.ForwardPreflights = false
+	}
+}
+
+// corsOrigin is an origin as Gateway API writes it. Browsers write origins in
+// lower case, so case says nothing.
+func corsOrigin(t routing.Text) (string, bool) {
+	switch {
+	case t.Value == "*" && t.Kind == routing.Exact, t.Value == ".*" && t.Kind == routing.Regex:
+		return "*", true
+	case t.Kind == routing.Exact:
+		_, host, ok := strings.Cut(t.Value, "://")
+		return t.Value, ok && host != ""
+	case t.Kind != routing.Regex:
+		return "", false
+	}
+	// As package gateway reads "https://*.example.com".
+	scheme, rest, ok := strings.Cut(t.Value, `://[^:/]+`)
+	host := strings.ReplaceAll(rest, `\.`, ".")
+	if !ok || scheme != "http" && scheme != "https" || regexp.QuoteMeta(host) != rest || !strings.HasPrefix(host, ".") {
+		return "", false
+	}
+	return scheme + "://*" + host, true
+}
+
+func (c *converter) mirrors(r *routing.Rule) {
+	var out []routing.Mirror
+	for _, m := range r.Mirrors {
+		switch {
+		case c.to == Linkerd:
+			c.lose(m.Origin, "mirror", m.Service.String(), "Linkerd refuses routes that mirror")
+			continue
+		case c.to != Istio && m.Invalid != "":
+			c.lose(m.Origin, "mirror", m.Service.String(), "it leads nowhere, so it is left out: "+m.Invalid)
+			continue
+		case c.to != Istio && m.Subset != "":
+			c.lose(m.Origin, "mirror.subset", m.Subset, "Services have no subsets there; the whole of "+m.Service.String()+" gets copies")
+			m.Subset = ""
+		}
+		out = append(out, m)
+	}
+	r.Mirrors = out
+}
+
+// connectionFailures are what a retry of Gateway API is for besides statuses.
+func connectionFailures() []string { return []string{"connect-failure", "refused-stream", "reset"} }
+
+func grpcConditions() []string {
+	return []string{"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"}
+}
+
+// retry carries when a request is sent again. Without attempts there is none.
+func (c *converter) retry(r *routing.Rule) {
+	perTry := r.Timeouts.Backend
+	if r.Retry != nil {
+		perTry = r.Retry.PerTry.Or(perTry)
+	}
+	if r.Retry == nil || r.Retry.Attempts.Value == 0 {
+		r.Retry = nil
+		c.backendTimeout(r, perTry)
+		return
+	}
+	t := *r.Retry
+	t.PerTry = origin.Value[time.Duration]{}
+	if t.BackoffMax.IsSet() && t.BackoffMax.Origin.Default == "" {
+		c.lose(t.BackoffMax.Origin, "retry.backoffMax", t.BackoffMax.Value.String(), "the longest back-off cannot be said there")
+	}
+	t.BackoffMax = origin.Value[time.Duration]{}
+	if !t.AnyMethod.Value {
+		c.lose(t.Origin, "retry.anyMethod", "false", "there requests of every method are sent again, those that change something too")
+		t.AnyMethod = origin.Value[bool]{Value: true, Origin: t.Origin}
+	}
+	switch {
+	case c.to == Istio:
+		c.istioRetry(&t)
+	case c.annotated(&t):
+		c.linkerdRetry(&t)
+	default:
+		c.gatewayRetry(&t)
+	}
+	if len(t.On.Value)+len(t.Statuses.Value) == 0 {
+		c.lose(t.Origin, "retry", fmt.Sprint(t.Attempts.Value), "none of its conditions can be said there, so there are no retries")
+		r.Retry = nil
+		c.backendTimeout(r, perTry)
+		return
+	}
+	r.Retry = &t
+	if c.to == Istio || c.annotated(&t) {
+		t.PerTry, r.Timeouts.Backend = perTry, origin.Value[time.Duration]{}
+		return
+	}
+	c.backendTimeout(r, perTry)
+}
+
+// annotated says whether retries are written as Linkerd's annotations.
+func (c *converter) annotated(t *routing.Retry) bool {
+	if c.to == Linkerd {
+		return true
+	}
+	return c.to == Recloser && !slices.ContainsFunc(t.On.Value, func(on string) bool {
+		return on != "5xx" && on != "gateway-error" && !slices.Contains(grpcConditions(), on)
+	}) && !isWritten(t.BackoffBase)
+}
+
+// backendTimeout bounds a try where there are no retries, or beside them.
+func (c *converter) backendTimeout(r *routing.Rule, d origin.Value[time.Duration]) {
+	r.Timeouts.Backend = d
+	if d.Value <= 0 {
+		r.Timeouts.Backend = origin.Value[time.Duration]{}
+		return
+	}
+	switch {
+	case c.to == Istio, c.to == Linkerd:
+		c.lose(d.Origin, "timeout.backend", d.Value.String(), "a bound for each try belongs to retries there, and there are none")
+		r.Timeouts.Backend = origin.Value[time.Duration]{}
+	case r.Timeouts.Request.Value > 0 && d.Value > r.Timeouts.Request.Value:
+		c.lose(d.Origin, "timeout.backend", d.Value.String(), "a try may not last longer than the request there; the request's bound ends it")
+		r.Timeouts.Backend = origin.Value[time.Duration]{}
+	}
+}
+
+func (c *converter) istioRetry(t *routing.Retry) {
+	var out []routing.StatusRange
+	for _, s := range t.Statuses.Value {
+		unnamed := false
+		for code := s.First; code <= s.Last; code++ {
+			if http.StatusText(int(code)) == "" {
+				unnamed = true
+				continue
+			}
+			out = append(out, routing.StatusRange{First: code, Last: code})
+		}
+		if unnamed {
+			c.lose(t.Statuses.Origin, "retry.statuses", fmt.Sprintf("%d-%d", s.First, s.Last), "statuses are named one by one there, and those of this range that have no name cannot be")
+		}
+	}
+	t.Statuses.Value = out
+	if t.OtherEndpoints.Origin == (origin.Origin{}) {
+		t.OtherEndpoints.Value = true
+	}
+}
+
+// linkerdRetry keeps statuses and conditions of gRPC.
+func (c *converter) linkerdRetry(t *routing.Retry) {
+	var on []string
+	statuses := slices.Clone(t.Statuses.Value)
+	for _, o := range t.On.Value {
+		switch {
+		case o == "5xx", o == "gateway-error", slices.Contains(grpcConditions(), o):
+			on = append(on, o)
+		case o == "retriable-4xx":
+			statuses = append(statuses, routing.StatusRange{First: 409, Last: 409})
+		case o == "retriable-status-codes":
+		default:
+			c.lose(t.On.Origin, "retry.on", o, "Linkerd tries again for statuses only")
+		}
+	}
+	t.On.Value, t.Statuses.Value = on, statuses
+	if isWritten(t.BackoffBase) {
+		c.lose(t.BackoffBase.Origin, "retry.backoff", t.BackoffBase.Value.String(), "the back-off cannot be said there; it is 25ms to 250ms")
+	}
+	t.BackoffBase = origin.Value[time.Duration]{}
+}
+
+// gatewayRetry keeps statuses; failures of connections belong to it.
+func (c *converter) gatewayRetry(t *routing.Retry) {
+	codes := map[uint32]bool{}
+	for _, s := range t.Statuses.Value {
+		for code := max(s.First, 400); code <= min(s.Last, 599); code++ {
+			codes[code] = true
+		}
+		if s.First < 400 {
+			c.lose(t.Statuses.Origin, "retry.statuses", fmt.Sprintf("%d-%d", s.First, s.Last), "only statuses from 400 to 599 can be named there")
+		}
+	}
+	said := map[string]bool{}
+	for _, o := range t.On.Value {
+		said[o] = true
+		switch {
+		case o == "gateway-error":
+			codes[502], codes[503], codes[504] = true, true, true
+		case o == "retriable-4xx":
+			codes[409] = true
+		case o == "5xx":
+			for code := uint32(500); code <= 599; code++ {
+				codes[code] = true
+			}
+			for _, f := range connectionFailures() {
+				said[f] = true // 5xx is for requests without an answer, too
+			}
+		case slices.Contains(connectionFailures(), o), o == "retriable-status-codes":
+		default:
+			c.lose(t.On.Origin, "retry.on", o, "a retry is for statuses of HTTP and failures of connections there")
+		}
+	}
+	for _, f := range connectionFailures() {
+		if !said[f] {
+			c.lose(t.On.Origin, "retry.on", f, "a retry is for all failures of connections there; this one was none for which to try again")
+		}
+	}
+	t.On.Value, t.Statuses.Value = connectionFailures(), nil
+	if !t.On.IsSet() {
+		t.On.Origin = t.Origin
+	}
+	for _, code := range sortedCodes(codes) {
+		t.Statuses.Value = append(t.Statuses.Value, routing.StatusRange{First: code, Last: code})
+	}
+	c.durationOf(&t.BackoffBase, "retry.backoff")
+}
+
+func sortedCodes(m map[uint32]bool) []uint32 {
+	var out []uint32
+	for code := range m {
+		out = append(out, code)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (c *converter) timeouts(r *routing.Rule) {
+	t := &r.Timeouts
+	c.durationOf(&t.Request, "timeout.request")
+	c.durationOf(&t.Backend, "timeout.backend")
+	if c.to == Linkerd || c.to == Recloser {
+		c.durationOf(&t.Response, "timeout.response")
+		c.durationOf(&t.Idle, "timeout.idle")
+		return
+	}
+	for _, v := range []struct {
+		setting string
+		d       *origin.Value[time.Duration]
+	}{{"timeout.response", &t.Response}, {"timeout.idle", &t.Idle}} {
+		if v.d.IsSet() && v.d.Value > 0 {
+			c.lose(v.d.Origin, v.setting, v.d.Value.String(), "there is no such bound there")
+		}
+		*v.d = origin.Value[time.Duration]{}
+	}
+}
+
+// durationOf rounds a duration to what can be written: milliseconds.
+func (c *converter) durationOf(d *origin.Value[time.Duration], setting string) {
+	if c.to == Istio || !d.IsSet() || d.Value%time.Millisecond == 0 {
+		return
+	}
+	rounded := max(d.Value.Round(time.Millisecond), time.Millisecond)
+	c.lose(d.Origin, setting, d.Value.String(), "durations are whole milliseconds there; "+rounded.String()+" is written")
+	d.Value = rounded
+}
+
+// isWritten says whether somebody wrote a value: it is no default.
+func isWritten[T any](v origin.Value[T]) bool { return v.IsSet() && v.Origin.Default == "" }
