@@ -47,7 +47,7 @@ func cluster(v View, k Key) Result {
 	c := &clusterv3.Cluster{
 		Name:                 k.Name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-		EdsClusterConfig:     edsConfig(k.Name, assignment),
+		EdsClusterConfig:     edsConfig(k.Name, endpointsName(assignment, e, k.Locality)),
 		ConnectTimeout:       durationpb.New(e.ConnectTimeout.Value),
 		CircuitBreakers:      circuitBreakers(&e.Limits, e.RetryBudget),
 		OutlierDetection:     outlierDetection(e),
@@ -59,6 +59,11 @@ func cluster(v View, k Key) Result {
 			FilterMetadata:      map[string]*structpb.Struct{ServiceMetadata: serviceMetadata(e)},
 			TypedFilterMetadata: map[string]*anypb.Any{BreakerMetadata: toAny(Breaker(e))},
 		},
+	}
+	if localityWeighted(e, k.Locality) {
+		c.CommonLbConfig.LocalityConfigSpecifier = &clusterv3.Cluster_CommonLbConfig_LocalityWeightedLbConfig_{
+			LocalityWeightedLbConfig: &clusterv3.Cluster_CommonLbConfig_LocalityWeightedLbConfig{},
+		}
 	}
 	balance(c, e)
 	c.TypedExtensionProtocolOptions = clusterProtocol(e)
@@ -129,44 +134,6 @@ func inboundCluster(v View, k Key, public uint16) Result {
 		}},
 	})
 	return r
-}
-
-// endpoints of a service's port. They do not depend on who asks.
-func endpoints(v View, k Key) Result {
-	service, port, subset, ok := ParseCluster(k.Name)
-	if !ok || subset != "" {
-		return Result{}
-	}
-	r := Result{Deps: []Dep{{Kind: OnEndpoints, Name: service}}}
-	s := v.World.Service(service.Namespace, service.Name)
-	if s == nil || s.Port(port) == nil {
-		return r
-	}
-	a := &endpointv3.ClusterLoadAssignment{ClusterName: k.Name}
-	if list := s.Port(port).Endpoints; len(list) > 0 {
-		l := &endpointv3.LocalityLbEndpoints{LbEndpoints: make([]*endpointv3.LbEndpoint, 0, len(list))}
-		for i := range list {
-			l.LbEndpoints = append(l.LbEndpoints, lbEndpoint(list[i].Address, workload(&list[i])))
-		}
-		a.Endpoints = []*endpointv3.LocalityLbEndpoints{l}
-	}
-	r.Resources = one(k.Name, a)
-	return r
-}
-
-func workload(e *model.Endpoint) *corev3.Metadata {
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{WorkloadMetadata: fields(
-		"namespace", e.Namespace, "pod", e.Pod, "workload", e.Workload, "workload_kind", e.WorkloadKind,
-	)}}
-}
-
-func lbEndpoint(address string, m *corev3.Metadata) *endpointv3.LbEndpoint {
-	return &endpointv3.LbEndpoint{
-		Metadata: m,
-		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-			Address: socketAddress(address),
-		}},
-	}
 }
 
 // fields makes a Struct of pairs; empty values are left out.

@@ -46,6 +46,8 @@ type Node struct {
 	Publish string
 	// Shape is what kind of xDS client it is.
 	Shape Shape
+	// Locality is where it runs, as it says itself.
+	Locality model.Locality
 }
 
 // Key names a resource, or for listeners the set of them, together with all
@@ -61,6 +63,8 @@ type Key struct {
 	Node Node
 	// Shape for what depends on it.
 	Shape Shape
+	// Locality of the caller, for what depends on it.
+	Locality model.Locality
 }
 
 // KeyFor is the key of a resource for a node.
@@ -90,12 +94,15 @@ func KeyFor(typeURL, name string, n Node) Key {
 		case name == All:
 			k.Client, k.Node, k.Shape = n.Client, Node{Pod: n.Pod}, n.Shape
 		default:
-			k.Client = n.Client
+			k.Client, k.Locality = n.Client, n.Locality
 			if proxyless {
 				k.Shape = n.Shape
 			}
 		}
 	case EndpointType:
+		if byCaller(name) {
+			k.Client = n.Client
+		}
 		if proxyless {
 			k.Shape = GRPC
 		}

@@ -156,6 +156,7 @@ func (s *Server) open(node *corev3.Node) (*stream, error) {
 			Pod:      n.Name,
 			Client:   model.Client{Namespace: n.Name.Namespace, Workload: n.Metadata["WORKLOAD"], Kind: n.Metadata["WORKLOAD_KIND"]},
 			Outbound: n.Metadata["OUTBOUND"], Publish: n.Metadata["PUBLISH"], Shape: shape,
+			Locality: model.Locality{Region: node.GetLocality().GetRegion(), Zone: node.GetLocality().GetZone(), SubZone: node.GetLocality().GetSubZone()},
 		},
 		types: map[string]*typeState{},
 	}
