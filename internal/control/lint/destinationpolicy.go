@@ -204,14 +204,14 @@ func (r *rule) balancer(at string, b *networkingv1.LoadBalancerSettings, o *netw
 		switch simple.Simple {
 		case networkingv1.LoadBalancerSettings_PASSTHROUGH:
 			r.add(Warning, "not-supported", at+".simple", "PASSTHROUGH", "", "callers ask for a service by its name, and the address that they would have gone to is not known; the default balancer is used", "")
-		case networkingv1.LoadBalancerSettings_LEAST_CONN: //nolint:staticcheck // that is what is told
+		case networkingv1.LoadBalancerSettings_LEAST_CONN:
 			r.add(Info, "deprecated-field", at+".simple", "LEAST_CONN", "", "Istio has another name for this now", "write LEAST_REQUEST")
 		}
 	}
 	if b.GetZoneAwareLbSetting() != nil {
 		r.unsupported(at+".zoneAwareLbSetting", "zone-aware balancing is not supported yet")
 	}
-	warm := b.GetWarmup() != nil || b.GetWarmupDurationSecs() != nil //nolint:staticcheck // deprecated, and in use
+	warm := b.GetWarmup() != nil || b.GetWarmupDurationSecs() != nil
 	if warm && (b.GetConsistentHash() != nil || isSimple && simple.Simple == networkingv1.LoadBalancerSettings_RANDOM) {
 		r.add(Warning, "no-effect", at+".warmup", "", "", "this balancer gives new endpoints their whole share at once", "use ROUND_ROBIN or LEAST_REQUEST")
 	}
