@@ -139,6 +139,8 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		routes(t, w, off, ask[1], ask[2], ask[3])
 	case "effective":
 		effective(t, w, off, ask[1:])
+	case "places":
+		places(t, w, off, ask[1], ask[2], ask[3:])
 	case "outlier":
 		outliers(t, w, off, ask[1], ask[2:])
 	case "protocols":

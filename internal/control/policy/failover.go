@@ -81,6 +81,7 @@ func (r *reader) overflow() Value[uint32] {
 	case v.Value < 100 || v.Value > maxOverflow:
 		r.bad(OverflowAnnotation, "bad-factor", "below 100 requests would leave services that are whole, and far above it one that is almost gone would keep them",
 			fmt.Sprintf("a percentage from 100 to %d", maxOverflow), "140 is Envoy's")
+		v = fallback(uint32(DefaultOverflow), "Envoy")
 	case r.values[FailoverAnnotation] == "":
 		r.noEffect("there is no "+FailoverAnnotation+" on this Service", "", OverflowAnnotation)
 	}
@@ -119,6 +120,15 @@ func (t *Table) failoverFindings(name model.Name, p *servicePolicy) []source.Pro
 	}
 	var out []source.Problem
 	seen := map[string]bool{}
+	find := func(severity source.Severity, code, reason, mend string) {
+		problem := source.Problem{
+			Code: code, Severity: severity, Object: p.object.String(),
+			Field: source.AnnotationPath(FailoverAnnotation), Value: p.object.Meta().GetAnnotations()[FailoverAnnotation],
+			Reason: reason, Mend: mend,
+		}
+		problem.File, problem.Line, _ = p.object.Origin.Place(problem.Field)
+		out = append(out, problem)
+	}
 	for i := range s.Ports {
 		targets, _ := t.Failover(name, s.Ports[i].Number)
 		for _, f := range targets {
@@ -130,19 +140,35 @@ func (t *Table) failoverFindings(name model.Name, p *servicePolicy) []source.Pro
 			switch {
 			case f.Service == name:
 				code, mend = "failover-loop", "remove it from the list"
-			case t.world.Service(f.Service.Namespace, f.Service.Name) != nil:
-				mend = "name the port, as in " + f.Service.Name + ":80"
+			default:
+				if to := t.world.Service(f.Service.Namespace, f.Service.Name); to != nil && len(to.Ports) > 0 {
+					f.Port = to.Ports[0].Number
+					mend = "name one that it has, as in " + f.String()
+				}
 			}
-			problem := source.Problem{
-				Code: code, Severity: source.Error, Object: p.object.String(),
-				Field: source.AnnotationPath(FailoverAnnotation), Value: p.object.Meta().GetAnnotations()[FailoverAnnotation],
-				Reason: f.Invalid + ": it is passed over", Mend: mend,
-			}
-			problem.File, problem.Line, _ = p.object.Origin.Place(problem.Field)
-			out = append(out, problem)
+			find(source.Error, code, f.Invalid+": it is passed over", mend)
 		}
 	}
+	if p.breaker == nil && t.nothingShuts(name, s) {
+		find(source.Warning, "failover-without-breaker",
+			"nothing shuts endpoints of this service when they fail, so others stand in for it only when it has none",
+			"add "+accrual+": "+ModeConsecutive+" to the Service, or a DestinationRule with outlierDetection")
+	}
 	return out
+}
+
+// nothingShuts tells whether no DestinationRule that its own namespace sees has
+// outlier detection for any port.
+func (t *Table) nothingShuts(name model.Name, s *model.Service) bool {
+	client := model.Client{Namespace: name.Namespace}
+	l := &lookup{world: t.world, root: t.root, client: client, service: name}
+	chain := l.chain()
+	for i := range s.Ports {
+		if outlierOf(blocksOf(chain, s.Ports[i].Number, "").outlier) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // failoverLeaves are what of it is shown to people: nothing where nobody wrote it.

@@ -69,10 +69,16 @@ func parseTarget(value string) (target, error) {
 		}
 		t.port = uint16(n)
 	}
-	if a, ok := model.ParseAuthority(host, "any"); !ok || a.Service == (model.Name{}) {
+	a, ok := model.ParseAuthority(host, "any")
+	if !ok || a.Service == (model.Name{}) || strings.ContainsFunc(host, notInName) {
 		return target{}, fmt.Errorf("%q is not the name of a Service", host)
 	}
 	return t, nil
+}
+
+// notInName tells what no name of a Service has in it.
+func notInName(r rune) bool {
+	return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.')
 }
 
 // stack puts the routes of backends that stack in their place. trail are the
