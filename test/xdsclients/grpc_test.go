@@ -39,15 +39,7 @@ type caller struct {
 func startGRPC(t *testing.T, manifests ...string) *caller {
 	t.Helper()
 	c := startControl(t, os.Getenv(xdsEnv), map[string]string{"mesh.yaml": strings.Join(manifests, "---\n")})
-	problems, err := c.problems()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range problems {
-		if p.Severity == "error" {
-			t.Errorf("finding: %+v", p)
-		}
-	}
+	noErrors(t, c)
 	return &caller{t, c}
 }
 
@@ -468,4 +460,12 @@ func TestFailOver(t *testing.T) {
 	})
 	a.start(address)
 	c.until(client, 4, "a after its restart", hasBoth)
+}
+
+// nothing is an empty message.
+var nothing = &testgrpc.Empty{}
+
+// contextWithPatience is long enough for a connection to be refused.
+func contextWithPatience(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), mesh.Patience)
 }

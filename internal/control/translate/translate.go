@@ -94,10 +94,7 @@ func KeyFor(typeURL, name string, n Node) Key {
 		case name == All:
 			k.Client, k.Node, k.Shape = n.Client, Node{Pod: n.Pod}, n.Shape
 		default:
-			k.Client, k.Locality = n.Client, n.Locality
-			if proxyless {
-				k.Shape = n.Shape
-			}
+			k.Client, k.Locality, k.Shape = n.Client, n.Locality, n.Shape
 		}
 	case EndpointType:
 		if byCaller(name) {
@@ -182,8 +179,11 @@ func generate(v View, k Key) Result {
 	case HostType:
 		return virtualHost(v, k)
 	case ClusterType:
-		if k.Name == All {
+		switch {
+		case k.Name == All:
 			return allClusters(v, k)
+		case k.Shape == Envoy:
+			return envoyCluster(v, k)
 		}
 		return cluster(v, k)
 	case EndpointType:

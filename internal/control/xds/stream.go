@@ -214,6 +214,10 @@ func (st *stream) acknowledge(typeURL string, ts *typeState, nonce string, refus
 		return
 	}
 	delete(ts.outstanding, nonce)
+	st.warming.acknowledged(typeURL, versions, refused != nil)
+	if refused != nil {
+		versions = blamed(versions, *refused)
+	}
 	for name, version := range versions {
 		if refused != nil {
 			ts.nacks[name] = nack{version, *refused}
@@ -221,10 +225,42 @@ func (st *stream) acknowledge(typeURL string, ts *typeState, nonce string, refus
 			delete(ts.nacks, name)
 		}
 	}
-	st.warming.acknowledged(typeURL, versions, refused != nil)
 	if refused != nil {
 		st.log.Warn("proxy refused resources", "type", typeURL,
 			"resources", slices.Sorted(maps.Keys(versions)), "reason", *refused)
+	}
+}
+
+// blamed are those resources of a refused response that the refusal names, or
+// all where it names none.
+func blamed(versions map[string]string, message string) map[string]string {
+	out := map[string]string{}
+	for name, version := range versions {
+		if named(message, name) {
+			out[name] = version
+		}
+	}
+	if len(out) == 0 {
+		return versions
+	}
+	return out
+}
+
+// named tells whether a message has a name that is no part of a longer one.
+func named(message, name string) bool {
+	inside := func(c byte) bool {
+		return c == '|' || c == '.' || c == '-' || c == '_' || c == '/' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	}
+	for at := 0; ; at++ {
+		i := strings.Index(message[at:], name)
+		if i < 0 {
+			return false
+		}
+		at += i
+		end := at + len(name)
+		if (at == 0 || !inside(message[at-1])) && (end == len(message) || !inside(message[end])) {
+			return true
+		}
 	}
 }
 
