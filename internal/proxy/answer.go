@@ -91,7 +91,7 @@ func (x *exchange) refusal() (status int, headers []http1.Header, body []byte) {
 	if o := x.ours; o != nil && (x.reason == telemetry.DirectResponse || x.reason == telemetry.FaultAborted) {
 		return o.status, o.headers, o.body
 	}
-	a := x.reason.Answer()
+	a := x.answerRow()
 	headers = make([]http1.Header, 0, 6)
 	headers = append(headers, http1.Header{Name: []byte("recloser-reason"), Value: []byte(a.Details)})
 	if x.reason == telemetry.LimitOverflow {
@@ -109,6 +109,16 @@ func (x *exchange) refusal() (status int, headers []http1.Header, body []byte) {
 	}
 	x.grpc = max(a.GRPC, grpcUnknown)
 	return 200, append(headers, grpcFields(x.grpc, body)...), nil
+}
+
+// answerRow is the row of the table of reasons, with the status that the route
+// says for backends that do not exist.
+func (x *exchange) answerRow() telemetry.Answer {
+	a := *x.reason.Answer()
+	if x.reason == telemetry.ClusterNotFound && x.action != nil && x.action.MissingStatus != 0 {
+		a.Status, a.GRPC = x.action.MissingStatus, grpcOfStatus(x.action.MissingStatus)
+	}
+	return a
 }
 
 // grpcFields are the fields of an answer that is trailers only.

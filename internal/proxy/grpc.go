@@ -160,6 +160,8 @@ func statusOfGRPC(status int) int {
 // http-grpc-status-mapping).
 func grpcOfStatus(status int) int {
 	switch status {
+	case 200:
+		return 0
 	case 400:
 		return 13
 	case 401:

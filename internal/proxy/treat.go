@@ -61,7 +61,8 @@ func (x *exchange) treat() telemetry.Reason {
 		return telemetry.ViaUpstream
 	}
 	if fields, ok := a.CORS.Preflight(nil, x.req); ok {
-		return x.own(200, fields, nil)
+		x.ours = &ownAnswer{200, fields, nil}
+		return telemetry.DirectResponse
 	}
 	x.delay = a.Fault.DelayOf(rand.Uint32())
 	if status, grpc, ok := a.Fault.Abort(rand.Uint32()); ok {
@@ -87,13 +88,21 @@ func (x *exchange) treat() telemetry.Reason {
 
 var locationName = []byte("location")
 
-// own notes an answer of the route's own.
+// own notes an answer of the route's own. A caller of gRPC gets it as a status,
+// in trailers only, unless it is a redirect.
 func (x *exchange) own(status int, fields []http1.Header, body []byte) telemetry.Reason {
 	if h := x.action.ResponseHeaders; h != nil {
 		var arena []byte
 		v := x.vars()
 		v.Status, v.Answer = status, fields
 		fields = h.Apply(nil, &arena, fields, &v)
+	}
+	if status/100 != 3 && x.isGRPC() {
+		x.grpc = grpcOfStatus(status)
+		status, fields, body = 200, append(fields, grpcFields(x.grpc, body)...), nil
+	}
+	if x.action.CORS.Concerns(x.req) {
+		fields = x.action.CORS.Answer(nil, fields, x.req)
 	}
 	x.ours = &ownAnswer{status, fields, body}
 	return telemetry.DirectResponse

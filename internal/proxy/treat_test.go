@@ -156,6 +156,7 @@ func TestRouteAnswers(t *testing.T) {
 		{Match: prefix("/abort"), Backends: to("test"), Fault: fault(filter.Fault{AbortStatus: 501, AbortShare: filter.Every})},
 		{Match: prefix("/grpc"), Backends: to("test"), Fault: fault(filter.Fault{AbortGRPC: 14, AbortShare: filter.Every})},
 		{Match: prefix("/nowhere"), Backends: to("nowhere")},
+		{Match: prefix("/absent"), Backends: to("nowhere"), MissingStatus: 503},
 		{Match: prefix("/cors"), Backends: to("nowhere"), CORS: &route.CORS{
 			CORSConfig: filter.CORSConfig{Methods: "GET, PUT", MaxAge: "60"},
 			Origins:    []route.ValueMatch{{Kind: route.ValueExact, Value: "https://page.example"}},
@@ -180,12 +181,17 @@ func TestRouteAnswers(t *testing.T) {
 		}{
 			{ask("GET", "/moved/x?y"), answer{Status: 308, Location: "https://other.example/moved/x?y"}},
 			{ask("POST", "/direct"), answer{Status: 418, Body: "tea", Pot: "yes"}},
+			{ask("POST", "/direct", "content-type", "application/grpc"), answer{Status: 200, Pot: "yes"}},
 			{ask("HEAD", "/direct"), answer{Status: 418, Pot: "yes"}},
 			{ask("GET", "/abort"), answer{Status: 501, Body: "fault filter abort"}},
 			{ask("GET", "/grpc"), answer{Status: 503, Body: "fault filter abort"}},
 			{ask("POST", "/grpc", "content-type", "application/grpc"), answer{Status: 200}},
 			{ask("GET", "/nowhere"), answer{
 				Status: 500, Reason: "cluster_not_found",
+				Body: "the route's backend does not exist: there is no cluster nowhere",
+			}},
+			{ask("GET", "/absent"), answer{
+				Status: 503, Reason: "cluster_not_found",
 				Body: "the route's backend does not exist: there is no cluster nowhere",
 			}},
 			{

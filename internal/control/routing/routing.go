@@ -81,8 +81,10 @@ type Rule struct {
 	Match Match `json:"match"`
 
 	Backends []Backend `json:"backends,omitempty"`
-	Redirect *Redirect `json:"redirect,omitempty"`
-	Direct   *Direct   `json:"direct,omitempty"`
+	// MissingStatus is answered for backends that are invalid: 500 where it is 0.
+	MissingStatus uint32    `json:"missingStatus,omitempty"`
+	Redirect      *Redirect `json:"redirect,omitempty"`
+	Direct        *Direct   `json:"direct,omitempty"`
 
 	// RequestHeaders and ResponseHeaders are changed in this order.
 	RequestHeaders  []HeaderEdit `json:"requestHeaders,omitempty"`
@@ -257,6 +259,8 @@ type Retry struct {
 	Statuses origin.Value[[]StatusRange] `json:"statuses,omitzero"`
 	// PerTry bounds each try; Timeouts.Backend where it is unset.
 	PerTry origin.Value[time.Duration] `json:"perTry,omitzero"`
+	// BackoffMin is waited before each further try, the back-off comes on top.
+	BackoffMin origin.Value[time.Duration] `json:"backoffMin,omitzero"`
 	// BackoffBase and BackoffMax bound the exponential back-off.
 	BackoffBase origin.Value[time.Duration] `json:"backoffBase,omitzero"`
 	BackoffMax  origin.Value[time.Duration] `json:"backoffMax,omitzero"`

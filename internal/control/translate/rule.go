@@ -50,13 +50,16 @@ func routeMetadata(r *routing.Rule) *structpb.Struct {
 	if r.Retry != nil && r.Retry.AnyMethod.Value {
 		kv = append(kv, "any_method", "true")
 	}
+	if r.Retry != nil && r.Retry.BackoffMin.Value > 0 {
+		kv = append(kv, "retry_backoff_min", r.Retry.BackoffMin.Value.String())
+	}
 	return fields(kv...)
 }
 
 // forward is the action of a rule with backends.
 func forward(v View, client model.Client, r *routing.Rule) *routev3.RouteAction {
 	out := &routev3.RouteAction{
-		ClusterNotFoundResponseCode: routev3.RouteAction_INTERNAL_SERVER_ERROR,
+		ClusterNotFoundResponseCode: missing(r.MissingStatus),
 		// Unset means 15 s to Envoy, zero none.
 		Timeout:     durationpb.New(r.Timeouts.Request.Value),
 		RetryPolicy: retryPolicy(r),
@@ -71,6 +74,13 @@ func forward(v View, client model.Client, r *routing.Rule) *routev3.RouteAction 
 	}
 	rewrite(out, r.Rewrite, r.Match)
 	return out
+}
+
+func missing(status uint32) routev3.RouteAction_ClusterNotFoundResponseCode {
+	if status == 503 {
+		return routev3.RouteAction_SERVICE_UNAVAILABLE
+	}
+	return routev3.RouteAction_INTERNAL_SERVER_ERROR
 }
 
 // backends sets where a route leads.

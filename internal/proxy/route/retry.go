@@ -111,6 +111,8 @@ type Retry struct {
 	// PerTry bounds each try, from when its endpoint is chosen to the end of
 	// the answer's head. 0: only the route's timeout does.
 	PerTry time.Duration
+	// BackoffMin is waited before each further try, and the pause on top of it.
+	BackoffMin time.Duration
 	// BackoffBase and BackoffMax bound the pause before a further try. 0: 25 ms,
 	// and ten times the base.
 	BackoffBase, BackoffMax time.Duration
@@ -173,8 +175,8 @@ func (r *Retry) HasStatus(status int) bool {
 	return false
 }
 
-// Backoff is the pause before the n-th further try, n from 1: anything from 0
-// to base x (2^n - 1), which is bounded by BackoffMax (Envoy's jittered
+// Backoff is the pause before the n-th further try, n from 1: BackoffMin and
+// anything from 0 to base x (2^n - 1), which is bounded by BackoffMax (Envoy's jittered
 // exponential back-off). random is in [0, 1).
 func (r *Retry) Backoff(n uint32, random float64) time.Duration {
 	base := r.BackoffBase
@@ -186,7 +188,7 @@ func (r *Retry) Backoff(n uint32, random float64) time.Duration {
 		most = retryMaxFactor * base
 	}
 	span := min(float64(base)*(math.Ldexp(1, int(min(n, 62)))-1), float64(most))
-	return time.Duration(random * span)
+	return r.BackoffMin + time.Duration(random*span)
 }
 
 // Validate says what is wrong with r.

@@ -254,3 +254,23 @@ func FuzzMatch(f *testing.F) {
 		New(&Config{Rules: []Rule{{Match: Match{Query: []QueryMatch{{Name: header}}}}}}, nil, none).Match(r)
 	})
 }
+
+func TestRetryBackoff(t *testing.T) {
+	for _, tt := range []struct {
+		retry  Retry
+		n      uint32
+		random float64
+		want   time.Duration
+	}{
+		{Retry{}, 1, 0, 0},
+		{Retry{}, 1, 1, DefaultRetryBase},
+		{Retry{BackoffBase: time.Second}, 2, 0.5, 1500 * time.Millisecond},
+		{Retry{BackoffBase: time.Second, BackoffMax: 2 * time.Second}, 9, 1, 2 * time.Second},
+		{Retry{BackoffMin: time.Second, BackoffBase: time.Second}, 1, 0, time.Second},
+		{Retry{BackoffMin: time.Second, BackoffBase: time.Second}, 1, 0.5, 1500 * time.Millisecond},
+	} {
+		if got := tt.retry.Backoff(tt.n, tt.random); got != tt.want {
+			t.Errorf("%+v: try %d after %v, want %v", tt.retry, tt.n, got, tt.want)
+		}
+	}
+}

@@ -18,7 +18,7 @@ import (
 )
 
 // routeMetadata is the key of what Envoy's routes cannot say: who wrote the
-// rule, response_timeout, and any_method.
+// rule, response_timeout, any_method, and retry_backoff_min.
 const routeMetadata = "recloser.route"
 
 // editing is what routes, hosts and route configurations say of headers.
@@ -162,6 +162,12 @@ func (p *problems) routeMetadata(at string, rule *route.Rule, m *corev3.Metadata
 	}
 	if rule.Retry != nil && isTrue(own["any_method"]) {
 		rule.Retry.AnyMethod = true
+	}
+	if v, ok := own["retry_backoff_min"]; ok && rule.Retry != nil {
+		d, err := time.ParseDuration(v.GetStringValue())
+		if rule.Retry.BackoffMin = d; err != nil || d < 0 {
+			p.add("%sretry_backoff_min %q: must be a duration, as \"2s\", and not negative", at, v.GetStringValue())
+		}
 	}
 }
 

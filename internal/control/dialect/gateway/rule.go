@@ -20,6 +20,9 @@ func (c *compiler) rule() {
 	c.filters(&out, c.spec.field+".filters", c.spec.filters, true)
 	if out.Redirect == nil && c.refused(first) == nil {
 		out.Backends = c.backends(&out)
+		if c.route.grpc { // 500 is every other's
+			out.MissingStatus = c.refusalStatus()
+		}
 	}
 	out.Timeouts = c.timeouts()
 	out.Retry = c.retry()
@@ -113,6 +116,7 @@ func (c *compiler) retry() *routing.Retry {
 		// The stanza has no word for methods, and whoever names the codes means
 		// the rule's requests, all of them (GEP-1731).
 		AnyMethod:   origin.Said(true, o, field),
+		BackoffMin:  c.duration(field+".backoff", r.Backoff),
 		BackoffBase: c.duration(field+".backoff", r.Backoff),
 	}
 	if r.Attempts != nil {
