@@ -40,8 +40,21 @@ func (e *effective) amplification() {
 		return
 	}
 	g := &chains{e: e, calls: calls, left: maxChains, told: map[string]bool{}}
-	for i := range e.runners().list {
-		g.follow(&e.runners().list[i], nil, 1)
+	// Where nobody calls, chains begin; what is left goes round in circles.
+	called := map[*runner]bool{}
+	for _, list := range calls {
+		for _, c := range list {
+			for _, r := range e.answering(c.service) {
+				called[r] = true
+			}
+		}
+	}
+	for _, begins := range []bool{true, false} {
+		for i := range e.runners().list {
+			if r := &e.runners().list[i]; called[r] != begins {
+				g.follow(r, nil, 1)
+			}
+		}
 	}
 }
 

@@ -87,6 +87,7 @@ func codesFailover() []Code {
 		{"failover-loop", Error, "a service is to stand in for itself; it is passed over", "take it off the list"},
 		{"repeated-target", Warning, "a service stands in the list twice; the second has no effect", "take one off the list"},
 		{"too-many-targets", Error, "a list of services that stand in is too long", "a shorter list"},
+		{"failover-without-breaker", Warning, "nothing shuts endpoints that fail of a service that has others to stand in for it", "a breaker on the Service, or outlierDetection"},
 		{"bad-factor", Error, "the factor of overflow is out of its range", "140, as Envoy has it"},
 	}
 }
