@@ -115,7 +115,9 @@ func (k *carrier) send() telemetry.Reason {
 	// Others write their requests while this endpoint works: a read that comes
 	// too early costs a system call and a wait.
 	runtime.Gosched()
-	if !k.whole {
+	if k.whole {
+		k.st.sent()
+	} else {
 		k.uploaded = make(chan struct{})
 		go k.upload()
 	}
@@ -330,6 +332,7 @@ func (k *carrier) upload() {
 		st.credited(n)
 		if end {
 			k.intact = true
+			st.sent()
 			return
 		}
 	}

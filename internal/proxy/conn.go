@@ -37,6 +37,7 @@ type conn struct {
 
 	// Shared with the sweeper and watchers.
 	state     atomic.Uint64
+	idle      atomic.Int64 // the route's bound on the time without a byte, as idleOr has it
 	current   atomic.Pointer[upstream.Conn]
 	box       atomic.Pointer[answerBox] // where the endpoint speaks HTTP/2
 	gone      chan struct{}             // closed when the caller went away

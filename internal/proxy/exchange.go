@@ -7,6 +7,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,9 +58,10 @@ type exchange struct {
 	endpoint *upstream.Endpoint
 	permit   breaker.Permit
 	tries    tries
-	copies   *copies // for mirrors, while it is not complete; nil: none
-	settled  bool    // permit and load are done
-	success  bool    // the breaker's verdict
+	answerBy atomic.Int64 // when the answer must have come to its end; 0: no bound. Set by who sends the request's end.
+	copies   *copies      // for mirrors, while it is not complete; nil: none
+	settled  bool         // permit and load are done
+	success  bool         // the breaker's verdict
 	reason   telemetry.Reason
 
 	requestID [36]byte
@@ -147,6 +149,9 @@ func (x *exchange) choose() telemetry.Reason {
 	if x.action.Timeout > 0 && !x.req.Connect {
 		x.deadline = x.start + x.action.Timeout
 	}
+	if d := x.action.MaxStream; d > 0 && (x.deadline == 0 || x.start+d < x.deadline) {
+		x.deadline = x.start + d
+	}
 	if d, ok := x.grpcTimeout(); ok && (x.deadline == 0 || x.start+d < x.deadline) {
 		x.deadline = x.start + d
 	}
@@ -219,7 +224,9 @@ func (x *exchange) connectBefore() time.Duration {
 }
 
 // late tells whether the request's deadline has come.
-func (x *exchange) late() bool { return x.deadline != 0 && x.srv.clock() >= x.deadline }
+func (x *exchange) late() bool {
+	return x.deadline != 0 && x.srv.clock() >= x.deadline || x.slow()
+}
 
 // connectFailure is the reason for which there is no connection.
 func (x *exchange) connectFailure(err error) telemetry.Reason {

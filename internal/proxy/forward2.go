@@ -169,6 +169,7 @@ func (c *conn) sendBody2(b *answerBox) {
 	}
 	if x.whole {
 		c.sendTrailers2(b, trailers)
+		c.requestSent()
 	} else {
 		c.startUpload2(b)
 	}
@@ -195,6 +196,9 @@ func (c *conn) startUpload2(b *answerBox) {
 		defer close(u.done)
 		state := c.runUpload2(u, b)
 		u.state.Store(int32(state))
+		if state == uploadDone {
+			c.requestSent()
+		}
 		if state == uploadGone || state == uploadMalformed {
 			b.interrupt() // nobody needs the answer
 		}

@@ -123,9 +123,9 @@ func (c *conn) bound(p phase, tick uint64) time.Duration {
 	case phaseHead:
 		return t.Head
 	case phaseStream:
-		return t.Stream
+		return idleOr(c.idle.Load(), t.Stream)
 	case phaseTunnel:
-		return t.Tunnel
+		return idleOr(c.idle.Load(), t.Tunnel)
 	default: // waits have bounds of their own
 		return 0
 	}

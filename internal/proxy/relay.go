@@ -131,6 +131,9 @@ func (st *stream) joined(up *http2.Stream) {
 		return
 	}
 	st.stage = relaying
+	if st.in.end {
+		st.requestSent()
+	}
 	if st.upEnded {
 		return
 	}

@@ -27,6 +27,8 @@ type exchange1 struct {
 	upload     *upload // nil: none is under way
 	unheard    bool    // the caller does not take the answer
 
+	alarm *alarm // at the end of the answer's time; nil: none
+
 	keep keeper // of the body, where it may be wanted again
 	kept []byte // what an earlier try's uploader has read, all of the body so far; nil: there was none
 }
@@ -51,6 +53,9 @@ func (c *conn) exchange() (again bool) {
 		why = x.choose()
 	}
 	defer x.release()
+	if idle := int64(x.idleBound()); c.idle.Load() != idle {
+		c.idle.Store(idle)
+	}
 	if why == telemetry.ViaUpstream {
 		why = c.admit()
 	}
@@ -103,6 +108,7 @@ func (c *conn) try() telemetry.Reason {
 	why := c.carry()
 	c.endWatch()
 	c.giveBack(why)
+	c.endAlarm()
 	c.release(&c.up)
 	return why
 }
@@ -147,7 +153,9 @@ func (c *conn) send() telemetry.Reason {
 		x.closing = x.closing || !x.whole
 		return c.interrupted()
 	}
-	if !x.whole {
+	if x.whole {
+		c.requestSent()
+	} else {
 		c.startUpload()
 	}
 	return telemetry.ViaUpstream
@@ -300,6 +308,7 @@ func (c *conn) giveBack(why telemetry.Reason) {
 		return
 	}
 	uploaded := c.endUpload()
+	c.endAlarm()
 	c.current.Store(nil)
 	x.conn = nil
 	if why == telemetry.ViaUpstream && uploaded && x.failure == nil && c.resp.KeepAlive && !c.expired() && !c.isGone() {

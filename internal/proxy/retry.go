@@ -236,6 +236,7 @@ func (x *exchange) endTry(r breaker.Result) {
 	x.status, x.grpc, x.headAt = 0, -1, 0
 	x.failure, x.detail, x.success = nil, "", false
 	x.tries.ends = 0
+	x.answerBy.Store(0)
 }
 
 // waitTurn waits for the pause before a further try, until done is closed.

@@ -27,6 +27,7 @@ import (
 func (st *stream) admittedNow() {
 	x := &st.x
 	x.endpoint.Metrics().Request()
+	st.idle.Store(int64(x.idleBound()))
 	if x.tries.policy == nil && len(x.action.Mirrors) == 0 {
 		x.beginTry()
 		return
@@ -129,6 +130,7 @@ func (k *carrier) goesAgain(why telemetry.Reason) bool {
 		r = x.outcome(why, st.starves())
 	}
 	st.stopTryTimer()
+	st.stopAnswerTimer()
 	x.endTry(r)
 	st.sealed, st.answered, st.starving = false, false, false
 	k.first, k.whole, k.r, k.w = 0, false, 0, 0
@@ -196,6 +198,7 @@ func (st *stream) passesOver(up *http2.Stream, head []http1.Header) bool {
 // breaker, and has another begin. mu is held.
 func (st *stream) tryAgain(r breaker.Result) {
 	st.stopTryTimer()
+	st.stopAnswerTimer()
 	st.x.endTry(r)
 	if up := st.up; up != nil {
 		st.retired = append(st.retired, up)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -453,6 +454,124 @@ func TestRetryIsNotForTheOverloaded(t *testing.T) {
 		}
 		if tries.Load() != 2 {
 			t.Errorf("%d tries", tries.Load())
+		}
+	})
+}
+
+// A caller that goes away while a further try waits for its turn takes all with
+// it.
+func TestCallerLeavesBetweenTries(t *testing.T) {
+	pairs(t, func(t *testing.T, hc *http.Client, serve func(testing.TB, http.HandlerFunc) string, p upstream.Protocol) {
+		failed := make(chan struct{}, 1)
+		up := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(503)
+			failed <- struct{}{}
+		})
+		r := withRoute(t, []string{up}, func(_ *ServerConfig, c *upstream.Config) { c.Protocol = p }, func(a *route.Action) {
+			a.Retry = retrying(3, "5xx")
+			a.Retry.BackoffBase = 1000 * time.Hour
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		q, _ := http.NewRequestWithContext(ctx, http.MethodGet, r.url("/"), nil)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if resp, err := hc.Do(q); err == nil {
+				resp.Body.Close()
+			}
+		}()
+		<-failed
+		eventually(t, "it waits for its turn", func() bool { return r.cluster.Limits().InFlight().Retries == 1 })
+		cancel()
+		<-done
+		eventually(t, "nothing is left", func() bool {
+			n := r.cluster.Limits().InFlight()
+			return n.Retries == 0 && n.Requests == 0
+		})
+		r.drain()
+		if line := r.log.String(); !strings.Contains(line, " DC downstream_remote_disconnect ") {
+			t.Errorf("logged %q", line)
+		}
+	})
+}
+
+// The route's timeout is over all tries, and the time of a try is not over them.
+func TestTriesEndWithTheRoute(t *testing.T) {
+	pairs(t, func(t *testing.T, hc *http.Client, serve func(testing.TB, http.HandlerFunc) string, p upstream.Protocol) {
+		var tries atomic.Int32
+		up := serve(t, func(_ http.ResponseWriter, q *http.Request) {
+			tries.Add(1)
+			untilGone(q)
+		})
+		r := withRoute(t, []string{up}, func(_ *ServerConfig, c *upstream.Config) { c.Protocol = p }, func(a *route.Action) {
+			a.Retry = retrying(1000, "5xx")
+			a.Retry.PerTry = 200 * time.Millisecond
+			a.Timeout = 700 * time.Millisecond
+		})
+		resp, _ := ask(t, hc, "GET", r.url("/"), nil)
+		if got := resp.Header.Get("recloser-reason"); resp.StatusCode != 504 || got != "upstream_response_timeout" {
+			t.Errorf("%d %q", resp.StatusCode, got)
+		}
+		if n := tries.Load(); n < 2 || n > 4 {
+			t.Errorf("%d tries of 200ms in 700ms", n)
+		}
+		eventually(t, "nothing is left", func() bool {
+			n := r.cluster.Limits().InFlight()
+			return n.Retries == 0 && n.Requests == 0
+		})
+	})
+}
+
+// Nothing of an answer that has begun is taken back, an interim one included.
+func TestNoRetryAfterInterim(t *testing.T) {
+	pairs(t, func(t *testing.T, hc *http.Client, serve func(testing.TB, http.HandlerFunc) string, p upstream.Protocol) {
+		var tries atomic.Int32
+		up := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			tries.Add(1)
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(503)
+		})
+		r := withRoute(t, []string{up}, func(_ *ServerConfig, c *upstream.Config) { c.Protocol = p },
+			func(a *route.Action) { a.Retry = retrying(3, "5xx") })
+		if resp, _ := ask(t, hc, "GET", r.url("/"), nil); resp.StatusCode != 503 || tries.Load() != 1 {
+			t.Errorf("%d after %d tries", resp.StatusCode, tries.Load())
+		}
+	})
+}
+
+// What is told of retries.
+func TestRetryMetrics(t *testing.T) {
+	pairs(t, func(t *testing.T, hc *http.Client, serve func(testing.TB, http.HandlerFunc) string, p upstream.Protocol) {
+		var tries atomic.Int32
+		up := serve(t, func(w http.ResponseWriter, q *http.Request) {
+			if tries.Add(1)%2 == 1 || q.URL.Path == "/bad" {
+				w.WriteHeader(503)
+			}
+		})
+		r := withRoute(t, []string{up}, func(_ *ServerConfig, c *upstream.Config) { c.Protocol = p },
+			func(a *route.Action) { a.Retry = retrying(1, "5xx") })
+		for range 3 {
+			ask(t, hc, "GET", r.url("/"), nil)
+		}
+		ask(t, hc, "GET", r.url("/bad"), nil)
+		ask(t, hc, "POST", r.url("/bad"), nil) // is not repeated
+		r.drain()
+		for _, tt := range []struct {
+			name   string
+			labels []string
+			want   int
+		}{
+			{"outbound_http_route_retry_requests_total", nil, 4},
+			{"outbound_http_route_retry_successes_total", nil, 3},
+			{"outbound_http_route_retry_limit_exceeded_total", nil, 1},
+			{"outbound_http_route_retry_overflow_total", nil, 0},
+			{"request_total", nil, 9},
+			{"response_total", []string{`status_code="503"`, `classification="failure"`}, 6},
+			{"response_total", []string{`status_code="200"`, `classification="success"`}, 3},
+		} {
+			if got := r.metric(t, tt.name, tt.labels...); got != tt.want {
+				t.Errorf("%s%v is %d, want %d", tt.name, tt.labels, got, tt.want)
+			}
 		}
 	})
 }

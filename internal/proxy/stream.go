@@ -36,6 +36,7 @@ type stream struct {
 
 	moved   atomic.Uint64 // tick at which a byte last moved
 	expired atomic.Bool   // nothing moved for too long
+	idle    atomic.Int64  // the route's bound on that, as idleOr has it
 	open    atomic.Bool   // its answer has begun and may last
 	handed  atomic.Bool   // all of its answer is with the engine
 
@@ -49,22 +50,23 @@ type stream struct {
 	done  chan struct{}
 	timer *time.Timer // of the deadline; nil: none
 
-	up       *http2.Stream   // the endpoint's; nil: none
-	retired  []*http2.Stream // those of earlier tries
-	held     *http2.Head     // of an answer, kept back until more is known of it; nil: none
-	tryTimer *time.Timer     // of the present try; nil: none
-	sealed   bool            // nothing more is taken of the body
-	upEnded  bool            // its head was all of the request
-	owed     int             // bytes of the body for which the caller has no window back yet
-	answered bool            // all of the answer is handed over
-	kept     []byte          // of the body: what a replay would send again
-	lost     bool            // there was more than could be kept
-	replays  int             // on other connections
-	interims int             // 1xx that were sent on
-	hinted   int             // bytes of their fields
-	tunnel   bool            // both sides send bytes as they like
-	starving bool            // the endpoint waits for more of the request's body
-	current  *upstream.Conn  // of HTTP/1.1; nil: none
+	up          *http2.Stream   // the endpoint's; nil: none
+	retired     []*http2.Stream // those of earlier tries
+	held        *http2.Head     // of an answer, kept back until more is known of it; nil: none
+	answerTimer *time.Timer     // of the answer's time; nil: none
+	tryTimer    *time.Timer     // of the present try; nil: none
+	sealed      bool            // nothing more is taken of the body
+	upEnded     bool            // its head was all of the request
+	owed        int             // bytes of the body for which the caller has no window back yet
+	answered    bool            // all of the answer is handed over
+	kept        []byte          // of the body: what a replay would send again
+	lost        bool            // there was more than could be kept
+	replays     int             // on other connections
+	interims    int             // 1xx that were sent on
+	hinted      int             // bytes of their fields
+	tunnel      bool            // both sides send bytes as they like
+	starving    bool            // the endpoint waits for more of the request's body
+	current     *upstream.Conn  // of HTTP/1.1; nil: none
 
 	listed     bool // guarded by conn.mu, as are next and prev
 	next, prev *stream
@@ -94,11 +96,11 @@ func (st *stream) bound() time.Duration {
 	case st.handed.Load():
 		return t.Stream
 	case st.open.Load() && (st.req.Connect || st.req.Upgrade != nil):
-		return t.Tunnel
+		return idleOr(st.idle.Load(), t.Tunnel)
 	case st.x.isGRPC():
-		return 0
+		return idleOr(st.idle.Load(), 0)
 	}
-	return t.Stream
+	return idleOr(st.idle.Load(), t.Stream)
 }
 
 // proceed takes the request as far as it comes without waiting. It is called on
@@ -247,6 +249,9 @@ func (st *stream) Data(_ *http2.Stream, b []byte, end bool) {
 		st.keep(b)
 		st.credit(st.up.SendData(b, end))
 		st.conn.h2.FlushAfter(st.up.Conn())
+		if end {
+			st.requestSent()
+		}
 	} else {
 		st.in.data = append(st.in.data, b...)
 		st.news.Broadcast()
@@ -274,6 +279,7 @@ func (st *stream) Trailers(_ *http2.Stream, fields []http1.Header) {
 	if st.stage == relaying {
 		st.up.SendHead(fields, true)
 		st.conn.h2.FlushAfter(st.up.Conn())
+		st.requestSent()
 	}
 	st.otherHalf()
 	st.news.Broadcast()

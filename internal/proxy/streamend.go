@@ -151,6 +151,7 @@ func (st *stream) finish() {
 		st.timer.Stop()
 	}
 	st.stopTryTimer()
+	st.stopAnswerTimer()
 	st.kept, st.held = nil, nil
 	x := &st.x
 	x.release()

@@ -76,6 +76,9 @@ func (c *conn) startUpload() {
 		defer close(u.done)
 		state := c.runUpload(u)
 		u.state.Store(int32(state))
+		if state == uploadDone {
+			c.requestSent()
+		}
 		if state == uploadGone || state == uploadMalformed {
 			c.x.conn.Interrupt() // nobody needs the answer
 		}
