@@ -39,7 +39,7 @@ func balancerOf(ls layers[*balancerSettings]) (Value[Balancer], *Hash) {
 func simple(b networkingv1.LoadBalancerSettings_SimpleLB) (Balancer, bool) {
 	switch b {
 	case networkingv1.LoadBalancerSettings_LEAST_REQUEST,
-		networkingv1.LoadBalancerSettings_LEAST_CONN: //nolint:staticcheck // deprecated, and in use
+		networkingv1.LoadBalancerSettings_LEAST_CONN: // deprecated, and in use
 		return LeastRequest, true
 	case networkingv1.LoadBalancerSettings_ROUND_ROBIN:
 		return RoundRobin, true

@@ -17,7 +17,6 @@ type (
 	balancerSettings = networkingv1.LoadBalancerSettings
 	poolSettings     = networkingv1.ConnectionPoolSettings
 	outlierSettings  = networkingv1.OutlierDetection
-	warmupSettings   = networkingv1.WarmupConfiguration
 	budgetSettings   = networkingv1.TrafficPolicy_RetryBudget
 )
 
@@ -151,7 +150,7 @@ func http2KeepaliveOf(ls layers[*poolSettings]) *HTTP2Keepalive {
 func warmupOf(ls layers[*balancerSettings]) *Warmup {
 	type s = *balancerSettings
 	duration := setting(ls, "warmup.duration", span(func(m s) *durationpb.Duration { return m.GetWarmup().GetDuration() })).
-		Or(setting(ls, "warmupDurationSecs", span(s.GetWarmupDurationSecs))) //nolint:staticcheck // deprecated, and in use
+		Or(setting(ls, "warmupDurationSecs", span(s.GetWarmupDurationSecs)))
 	if !duration.IsSet() {
 		return nil
 	}

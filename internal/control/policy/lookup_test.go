@@ -215,8 +215,10 @@ func TestInherit(t *testing.T) {
 		"in the client's":      {[]source.Object{namespaced("web", "true")}, "4 50 | 4 -"},
 		"in the service's":     {[]source.Object{namespaced("shop", "true")}, "- 50 | 4 30"},
 		"but for the client's": {[]source.Object{namespaced(RootNamespace, "true"), namespaced("web", "false")}, "- 50 | 4 30"},
-		"but for the service's": {[]source.Object{namespaced(RootNamespace, "true"), namespaced("shop", "false")},
-			"4 50 | 4 -"},
+		"but for the service's": {
+			[]source.Object{namespaced(RootNamespace, "true"), namespaced("shop", "false")},
+			"4 50 | 4 -",
+		},
 		"said wrongly": {[]source.Object{namespaced(RootNamespace, "yes")}, "- 50 | 4 -"},
 	} {
 		tab := Build(nil, model.Build(nil, slices.Concat(rules, tt.namespaces, []source.Object{service(nil)})))

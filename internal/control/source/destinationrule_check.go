@@ -150,7 +150,7 @@ func (c *ruleCheck) balancer(at string, b *networkingv1.LoadBalancerSettings) {
 		c.within(at+".warmup.minimumPercent", w.GetMinimumPercent(), 0, 100)
 		c.within(at+".warmup.aggression", w.GetAggression(), 1, math.MaxFloat64)
 	}
-	c.duration(at+".warmupDurationSecs", b.GetWarmupDurationSecs(), time.Millisecond) //nolint:staticcheck // deprecated, and in use
+	c.duration(at+".warmupDurationSecs", b.GetWarmupDurationSecs(), time.Millisecond)
 	if h := b.GetConsistentHash(); h != nil {
 		c.hash(at+".consistentHash", h)
 	}
