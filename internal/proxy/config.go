@@ -6,11 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/proxy/http2"
 	"github.com/reclosermesh/recloser/internal/proxy/journal"
+	"github.com/reclosermesh/recloser/internal/proxy/mirror"
 	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/proxy/xds"
 	"github.com/reclosermesh/recloser/internal/telemetry"
@@ -29,6 +31,8 @@ type Node struct {
 	Workload       string
 	WorkloadKind   string
 	ServiceAccount string
+	// Locality is REGION, REGION/ZONE or REGION/ZONE/SUBZONE. Empty: not known.
+	Locality string
 	// Metadata is added to the node's.
 	Metadata map[string]string
 }
@@ -56,6 +60,12 @@ type Config struct {
 	HTTP2 http2.Config
 	// MaxConnections bounds the callers' connections on each listener. 0: none.
 	MaxConnections int
+	// MaxKept bounds what is kept of a request's body so that it can be tried
+	// again or mirrored, in bytes. 0: nothing is kept.
+	MaxKept int
+	// MaxMirrors bounds the mirrored copies under way on each listener. 0: none
+	// is sent.
+	MaxMirrors int
 	// HostIdle is how long a host stays subscribed without a request.
 	HostIdle time.Duration
 	// MaxHosts bounds the hosts that are subscribed at a time.
@@ -81,6 +91,8 @@ func DefaultConfig() Config {
 		DrainTimeout:   30 * time.Second,
 		Timeouts:       Timeouts{}.withDefaults(),
 		MaxConnections: 10_000,
+		MaxKept:        DefaultMaxKept,
+		MaxMirrors:     mirror.DefaultMax,
 		HTTP2:          http2.Config{MaxConcurrentStreams: 100, StreamWindow: 65535, KeepAlive: 30 * time.Second, KeepAliveTimeout: 20 * time.Second},
 		HTTP1: http1.Limits{
 			MaxHeadBytes: http1.DefaultMaxHeadBytes, MaxHeaders: http1.DefaultMaxHeaders,
@@ -116,6 +128,9 @@ func (c *Config) Validate() error {
 	if c.XDS != "" && c.Node.id() == "" {
 		add("node id: must be given, or pod and namespace")
 	}
+	if strings.Count(c.Node.Locality, "/") > 2 {
+		add("locality %q: must be REGION, REGION/ZONE or REGION/ZONE/SUBZONE", c.Node.Locality)
+	}
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -146,6 +161,8 @@ func (c *Config) Validate() error {
 		least int
 	}{
 		{"max connections", c.MaxConnections, 0},
+		{"max kept body", c.MaxKept, 0},
+		{"max mirrors", c.MaxMirrors, 0},
 		{"max hosts", c.MaxHosts, 1},
 		{"events", c.Events, 1},
 		{"max head bytes", c.HTTP1.MaxHeadBytes, 1024},

@@ -91,6 +91,7 @@ func (c *Config) bindNode(f *flag.FlagSet, metadata map[string]string) {
 	f.StringVar(&c.Node.Workload, "workload", "", "`name` of the workload")
 	f.StringVar(&c.Node.WorkloadKind, "workload-kind", "Deployment", "`kind` of the workload")
 	f.StringVar(&c.Node.ServiceAccount, "service-account", "", "service `account` of the workload")
+	f.StringVar(&c.Node.Locality, "locality", "", "`REGION/ZONE/SUBZONE` of the instance, as much of it as is known: for balancing by place")
 	f.Func("node-metadata", "`KEY=VALUE` for the control plane; may be repeated", func(s string) error {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok || key == "" {
@@ -117,6 +118,8 @@ func (c *Config) bindBounds(f *flag.FlagSet) {
 	f.DurationVar(&c.Timeouts.Detect, "detect-timeout", c.Timeouts.Detect, "for the bytes that tell a connection's protocol, where the listener does not say how long; after it they are opaque")
 	f.DurationVar(&c.Timeouts.TCP, "tcp-idle-timeout", c.Timeouts.TCP, "without one byte moving on a connection of opaque bytes, where the listener does not say how long")
 	f.IntVar(&c.MaxConnections, "max-connections", c.MaxConnections, "callers' connections on each listener; 0: no bound")
+	f.IntVar(&c.MaxKept, "max-kept-body", c.MaxKept, "bytes of a request's body that are kept so that it can be tried again or mirrored; a larger body goes out once")
+	f.IntVar(&c.MaxMirrors, "max-mirrors", c.MaxMirrors, "mirrored copies under way on each listener; more are dropped")
 	f.IntVar(&c.HTTP1.MaxHeadBytes, "max-head-bytes", c.HTTP1.MaxHeadBytes, "bytes of one head")
 	f.IntVar(&c.HTTP1.MaxHeaders, "max-headers", c.HTTP1.MaxHeaders, "headers of one head or trailer section")
 	f.IntVar(&c.HTTP1.MaxChunkExtBytes, "max-chunk-extension-bytes", c.HTTP1.MaxChunkExtBytes, "bytes of one chunk's extensions")

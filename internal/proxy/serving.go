@@ -243,6 +243,7 @@ func (s *serving) serverConfig(l *snapshot.Listener) ServerConfig {
 	cfg := ServerConfig{
 		Name: l.Name, Direction: l.Direction, Hosts: l.Hosts,
 		HTTP1: s.cfg.HTTP1, HTTP2: s.cfg.HTTP2, Timeouts: s.cfg.Timeouts, MaxConnections: s.cfg.MaxConnections,
+		MaxKept: orNone(s.cfg.MaxKept), MaxMirrors: orNone(s.cfg.MaxMirrors),
 		AccessLog: s.accessLog, Logger: s.cfg.Logger.With("listener", l.Name),
 	}
 	switch l.Protocol {
@@ -341,4 +342,12 @@ func (s *serving) drainAll(work context.Context) {
 		wg.Wait()
 	}
 	s.draining.Wait()
+}
+
+// orNone is a Config's bound in a ServerConfig, where 0 is the default.
+func orNone(bound int) int {
+	if bound == 0 {
+		return -1
+	}
+	return bound
 }
