@@ -141,7 +141,7 @@ func TestValues(t *testing.T) {
 		{map[string]string{loadBalancer: "least-request"}, "", "", false},
 		{map[string]string{loadBalancer: "least-requests"}, "unknown-balancer", loadBalancer, false},
 		{map[string]string{"balancer.linkerd.io/failure-acrual": "consecutive"}, "unknown-annotation", "balancer.linkerd.io/failure-acrual", true},
-		{map[string]string{"timeout.linkerd.io/request": "1s"}, "not-supported", "timeout.linkerd.io/request", true},
+		{map[string]string{"balancer.alpha.linkerd.io/penalize-failures": "1s"}, "not-supported", "balancer.alpha.linkerd.io/penalize-failures", true},
 		{map[string]string{"config.linkerd.io/opaque-port": "80"}, "unknown-annotation", "config.linkerd.io/opaque-port", true},
 		{map[string]string{"config.linkerd.io/admin-port": "80", "config.linkerd.io/inbound-port": "1", "config.linkerd.io/skip-subnets": "x", "config.linkerd.io/proxy-cpu-limit": "1"}, "", "", false},
 		{map[string]string{"example.com/anything": "x"}, "", "", false},
