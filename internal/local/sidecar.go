@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
 )
 
 // sidecarCommand is the command line of an instance's sidecar.
@@ -20,11 +22,15 @@ func (m *Mesh) sidecarCommand(in *instance) command {
 	return m.proxyCommand(in.folder, identity{
 		pod: in.name, namespace: in.owner.namespace,
 		workload: in.owner.name, workloadKind: in.owner.kind,
+		locality: model.LocalityOf(in.template.labels),
 	}, in.place, more...)
 }
 
 // identity is what a proxy says of itself to the control plane.
-type identity struct{ pod, namespace, workload, workloadKind string }
+type identity struct {
+	pod, namespace, workload, workloadKind string
+	locality                               model.Locality
+}
 
 // proxyCommand is the command line of a proxy. Proxies get no proxy settings
 // from outside: they are the way.
@@ -35,6 +41,9 @@ func (m *Mesh) proxyCommand(folder string, id identity, at *place, more ...strin
 		if !strings.HasSuffix(strings.ToLower(name), "_proxy") {
 			env = append(env, kv)
 		}
+	}
+	if !id.locality.IsZero() {
+		more = append([]string{"--locality", id.locality.String()}, more...)
 	}
 	return command{
 		path: m.cfg.ProxyPath,

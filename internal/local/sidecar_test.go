@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/model"
 )
 
 // playSidecar is a stand-in for recloser-proxy in the tests of this package: it
@@ -64,5 +66,22 @@ func TestSidecarIdle(t *testing.T) {
 			t.Errorf("%s: idle %t, want %t", view, got, want)
 		}
 		srv.Close()
+	}
+}
+
+// A sidecar is told where its instance is, by the labels of its template.
+func TestSidecarKnowsItsPlace(t *testing.T) {
+	m := &Mesh{}
+	for _, tt := range []struct {
+		locality model.Locality
+		want     string
+	}{
+		{model.Locality{Region: "eu", Zone: "eu-1"}, "--locality eu/eu-1"},
+		{model.Locality{}, ""},
+	} {
+		args := strings.Join(m.proxyCommand(t.TempDir(), identity{locality: tt.locality}, &place{}).args, " ")
+		if strings.Contains(args, "--locality") != (tt.want != "") || !strings.Contains(args, tt.want) {
+			t.Errorf("%+v: %s", tt.locality, args)
+		}
 	}
 }

@@ -21,7 +21,7 @@ func TestFlags(t *testing.T) {
 	cfg, _, err := parse([]string{
 		"--node-id", "p.ns", "--namespace=ns", "--pod", "p", "--workload", "w", "--xds", "127.0.0.1:8086",
 		"--admin", "127.0.0.1:0", "--outbound", "127.0.0.1:4140", "--drain-timeout", "5s",
-		"--node-metadata", "A=b", "--node-metadata", "PUBLISH=x=y,z", "--log-level", "warn", "--max-headers", "7",
+		"--node-metadata", "A=b", "--node-metadata", "PUBLISH=x=y,z", "--log-level", "warn", "--max-headers", "7", "--locality", "eu/eu-1",
 	}, map[string]string{"RECLOSER_PROXY_DRAIN_TIMEOUT": "9s", "RECLOSER_PROXY_MAX_HOSTS": "5", "RECLOSER_PROXY_WORKLOAD_KIND": "Workload"})
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +33,9 @@ func TestFlags(t *testing.T) {
 	if n.GetId() != "p.ns" || n.GetCluster() != "w.ns" {
 		t.Errorf("node %v", n)
 	}
+	if l := n.GetLocality(); l.GetRegion() != "eu" || l.GetZone() != "eu-1" || l.GetSubZone() != "" {
+		t.Errorf("locality %v", l)
+	}
 	for key, want := range map[string]string{
 		"NAMESPACE": "ns", "POD": "p", "WORKLOAD": "w", "WORKLOAD_KIND": "Workload", "ADMIN": "127.0.0.1:4191",
 		"OUTBOUND": "127.0.0.1:4140", "A": "b", "PUBLISH": "x=y,z",
@@ -42,7 +45,7 @@ func TestFlags(t *testing.T) {
 		}
 	}
 	cfg, _, err = parse([]string{"--xds", "h:1", "--pod", "p", "--namespace", "ns", "--access-log", "json", "--access-log-file", filepath.Join(t.TempDir(), "log")}, nil)
-	if err != nil || cfg.Node.id() != "p.ns" || cfg.AccessLogFormat != telemetry.LogJSON || cfg.AccessLog == nil {
+	if err != nil || cfg.Node.id() != "p.ns" || cfg.AccessLogFormat != telemetry.LogJSON || cfg.AccessLog == nil || cfg.node("").GetLocality() != nil {
 		t.Errorf("%+v, %v", cfg, err)
 	}
 }
@@ -66,6 +69,7 @@ func TestFlagsThatAreWrong(t *testing.T) {
 		{"--resources f --node-metadata x", nil, "KEY=VALUE"},
 		{"--resources f extra", nil, `argument "extra"`},
 		{"--resources f", map[string]string{"RECLOSER_PROXY_MAX_HEADERS": "many"}, `RECLOSER_PROXY_MAX_HEADERS "many"`},
+		{"--resources f --locality a/b/c/d", nil, `locality "a/b/c/d": must be REGION`},
 		{"--nonsense", nil, "nonsense"},
 	} {
 		_, _, err := parse(strings.Fields(tt.args), tt.env)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"golang.org/x/sync/errgroup"
@@ -124,6 +125,11 @@ func (c *Config) node(adminAddress string) *corev3.Node {
 		Metadata:             &structpb.Struct{Fields: fields},
 		UserAgentName:        "recloser-proxy",
 		UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: c.Version},
+	}
+	if n.Locality != "" {
+		region, rest, _ := strings.Cut(n.Locality, "/")
+		zone, subZone, _ := strings.Cut(rest, "/")
+		node.Locality = &corev3.Locality{Region: region, Zone: zone, SubZone: subZone}
 	}
 	if n.Workload != "" && n.Namespace != "" {
 		node.Cluster = n.Workload + "." + n.Namespace
