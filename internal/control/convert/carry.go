@@ -139,7 +139,7 @@ func (c *converter) backends(list []routing.Backend) []routing.Backend {
 		}
 		if b.Subset != "" {
 			c.lose(b.Origin, "backend.subset", b.Subset, "Services have no subsets there; the whole of "+b.Service.String()+" is meant")
-			b.Subset = ""
+			b.Subset, b.Invalid = "", c.invalid(&b)
 		}
 		if b.Service.Namespace == "" || b.Port == 0 {
 			c.lose(b.Origin, "backend", b.Service.Name, "it cannot be named as a Service with a port; its share goes to the others")
@@ -151,6 +151,15 @@ func (c *converter) backends(list []routing.Backend) []routing.Backend {
 		return nil
 	}
 	return out
+}
+
+// invalid says why a backend without its subset is none.
+func (c *converter) invalid(b *routing.Backend) string {
+	s := c.world.Service(b.Service.Namespace, b.Service.Name)
+	if s == nil || s.Port(b.Port) == nil {
+		return b.Invalid
+	}
+	return ""
 }
 
 // rank is Gateway API's precedence of a match; see package gateway.

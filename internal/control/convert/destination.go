@@ -101,6 +101,9 @@ func (c *converter) destinationRule(s *model.Service, ns string, subsets []strin
 	if first == nil {
 		return nil
 	}
+	if len(subsets) == 0 && !c.anyPolicy(s, ns) {
+		return nil
+	}
 	spec := object{}
 	policyOf := c.trafficPolicy(first)
 	var ports list
@@ -145,8 +148,21 @@ func (c *converter) destinationRule(s *model.Service, ns string, subsets []strin
 	return spec
 }
 
-// trafficPolicy is what somebody wrote of an effective policy; it tells what
-// cannot be said.
+// anyPolicy says whether there is something to write for any port.
+func (c *converter) anyPolicy(s *model.Service, ns string) bool {
+	for i := range s.Ports {
+		// The time to connect is written only beside something else: with a
+		// rule its default is another one.
+		if p := c.trafficPolicy(c.effective(s, s.Ports[i].Number, ns)); len(p) > 1 || len(p["connectionPool"].(object)) > 1 ||
+			len(p["connectionPool"].(object)["tcp"].(object)) > 1 || isWritten(c.effective(s, s.Ports[i].Number, ns).ConnectTimeout) {
+			return true
+		}
+	}
+	return false
+}
+
+// trafficPolicy is what somebody wrote of an effective policy, and the time to
+// connect; it tells what cannot be said.
 func (c *converter) trafficPolicy(e *policy.Effective) object {
 	out := object{}
 	carried := map[string]bool{"outlierDetection": true, "breaker": true, "subset": true}
@@ -174,6 +190,7 @@ func (c *converter) trafficPolicy(e *policy.Effective) object {
 		out["outlierDetection"] = outlierObject(e.Outlier)
 	case e.Breaker != nil:
 		out["outlierDetection"] = c.breakerAsOutlier(e.Breaker)
+		c.lose(e.FailFast.Origin, "failFast", e.FailFast.Value.String(), "there requests are refused at once when all endpoints are shut")
 	}
 	c.rest(e, carried)
 	return out
@@ -197,7 +214,7 @@ func limited(n uint32) any {
 func connectionPool(e *policy.Effective) object {
 	tcp, http := object{}, object{}
 	set(tcp, "maxConnections", e.Limits.MaxConnections, limited)
-	set(tcp, "connectTimeout", e.ConnectTimeout, goDuration)
+	tcp["connectTimeout"] = e.ConnectTimeout.Value.String()
 	set(tcp, "maxConnectionDuration", e.Pool.MaxConnectionDuration, goDuration)
 	set(tcp, "idleTimeout", e.Pool.TCPIdleTimeout, goDuration)
 	if k := e.Pool.TCPKeepalive; k != nil {

@@ -31,6 +31,9 @@ func (c *converter) annotate(s *model.Service, everybody string, each []string) 
 	}
 	c.annotations[s.Name] = a
 	c.rest(first, carried)
+	if d := first.ConnectTimeout; !isWritten(d) && d.Value != linkerdConnect {
+		c.lose(d.Origin, "connectTimeout", d.Value.String(), "with a DestinationRule it is this; without one it is "+linkerdConnect.String())
+	}
 	for i := range s.Ports {
 		for _, ns := range append([]string{everybody}, each...) {
 			e := c.effective(s, s.Ports[i].Number, ns)
@@ -92,6 +95,9 @@ func (c *converter) noWords(path string) string {
 	}
 }
 
+// linkerdConnect is the time to connect that holds where nobody says another.
+const linkerdConnect = time.Second
+
 const accrual = "balancer.linkerd.io/failure-accrual"
 
 // breaker writes Linkerd's annotations. What Envoy's outlier detection counts
@@ -116,6 +122,11 @@ func (c *converter) breaker(e *policy.Effective, a map[string]string) map[string
 	case e.Outlier != nil:
 		c.outlierAsBreaker(e.Outlier, a)
 		carried["outlierDetection"] = true
+		if c.to == Recloser {
+			a["recloser.io/fail-fast-timeout"] = annotationDuration(e.FailFast.Value)
+		} else {
+			c.lose(e.FailFast.Origin, "failFast", e.FailFast.Value.String(), "there requests wait up to 3s for an endpoint when all are shut")
+		}
 	}
 	return carried
 }
@@ -183,6 +194,7 @@ func (c *converter) ownAnnotations(e *policy.Effective, a map[string]string, car
 	}
 	put(a, "recloser.io/max-waiting-requests", e.MaxWaiting, func(n uint32) string { return strconv.Itoa(int(n)) })
 	carried["maxWaiting"] = true
+	carried["failover"] = true // the annotation stays as it is
 }
 
 // budget writes an XBackendTrafficPolicy.
@@ -217,7 +229,7 @@ func (c *converter) services(all bool) {
 		before := s.Object.Meta().GetAnnotations()
 		after := map[string]string{}
 		for k, v := range before {
-			if !slices.Contains(own, k) {
+			if !slices.Contains(own, k) || c.to == Recloser && (k == policy.FailoverAnnotation || k == policy.OverflowAnnotation) {
 				after[k] = v
 			}
 		}

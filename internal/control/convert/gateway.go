@@ -42,6 +42,9 @@ func (c *converter) gatewayRoutes(s *model.Service, views []portView) {
 			continue
 		}
 		rules := c.carry(v.rules)
+		if len(rules) == 0 && len(v.rules) > 0 {
+			c.lose(v.rules[0].Origin, "unmatched", strconv.Itoa(int(v.port.Number)), "no rule is left for this port, so that all requests go to the service itself; now those that no rule matches are answered with 404")
+		}
 		// Where a route is for all callers, these need one of their own, be it
 		// to say that requests go to the service itself.
 		for n, group := range c.groups(rules) {

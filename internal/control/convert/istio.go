@@ -2,6 +2,7 @@ package convert
 
 import (
 	"encoding/base64"
+	"net/http"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -64,7 +65,12 @@ func (c *converter) virtualService(s *model.Service, client string, views []*por
 			port = v.port.Number
 		}
 		if !v.port.Protocol.Protocol.Opaque() {
-			rules = append(rules, c.virtualHTTP(c.carry(v.rules), port)...)
+			kept := c.carry(v.rules)
+			if len(kept) == 0 && len(v.rules) > 0 {
+				// Requests that no rule matches stay without an answer of the service.
+				kept = []routing.Rule{{Name: "unmatched", Direct: &routing.Direct{Status: http.StatusNotFound}}}
+			}
+			rules = append(rules, c.virtualHTTP(kept, port)...)
 		}
 		if v.bytes != nil {
 			r := object{"route": destinations(v.bytes, false)}

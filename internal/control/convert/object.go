@@ -54,6 +54,10 @@ func prune(v any) any {
 				if len(x) == 0 && k != "emptyDir" {
 					delete(v, k)
 				}
+			case float64:
+				if x == 0 && k == "targetPort" {
+					delete(v, k) // of the port's own number
+				}
 			}
 		}
 	case list:

@@ -93,6 +93,10 @@ func corsOrigin(t routing.Text) (string, bool) {
 func (c *converter) mirrors(r *routing.Rule) {
 	var out []routing.Mirror
 	for _, m := range r.Mirrors {
+		if c.to != Istio && c.to != Linkerd && m.Subset != "" {
+			c.lose(m.Origin, "mirror.subset", m.Subset, "Services have no subsets there; the whole of "+m.Service.String()+" gets copies")
+			m.Subset, m.Invalid = "", c.invalid(&m.Backend)
+		}
 		switch {
 		case c.to == Linkerd:
 			c.lose(m.Origin, "mirror", m.Service.String(), "Linkerd refuses routes that mirror")
@@ -100,9 +104,6 @@ func (c *converter) mirrors(r *routing.Rule) {
 		case c.to != Istio && m.Invalid != "":
 			c.lose(m.Origin, "mirror", m.Service.String(), "it leads nowhere, so it is left out: "+m.Invalid)
 			continue
-		case c.to != Istio && m.Subset != "":
-			c.lose(m.Origin, "mirror.subset", m.Subset, "Services have no subsets there; the whole of "+m.Service.String()+" gets copies")
-			m.Subset = ""
 		}
 		out = append(out, m)
 	}
@@ -246,15 +247,14 @@ func (c *converter) gatewayRetry(t *routing.Retry) {
 		switch {
 		case o == "gateway-error":
 			codes[502], codes[503], codes[504] = true, true, true
+			unanswered(said)
 		case o == "retriable-4xx":
 			codes[409] = true
 		case o == "5xx":
 			for code := uint32(500); code <= 599; code++ {
 				codes[code] = true
 			}
-			for _, f := range connectionFailures() {
-				said[f] = true // 5xx is for requests without an answer, too
-			}
+			unanswered(said)
 		case slices.Contains(connectionFailures(), o), o == "retriable-status-codes":
 		default:
 			c.lose(t.On.Origin, "retry.on", o, "a retry is for statuses of HTTP and failures of connections there")
@@ -273,6 +273,13 @@ func (c *converter) gatewayRetry(t *routing.Retry) {
 		t.Statuses.Value = append(t.Statuses.Value, routing.StatusRange{First: code, Last: code})
 	}
 	c.durationOf(&t.BackoffBase, "retry.backoff")
+}
+
+// unanswered: Envoy takes no answer for one of its 5xx and gateway-error, too.
+func unanswered(said map[string]bool) {
+	for _, f := range connectionFailures() {
+		said[f] = true
+	}
 }
 
 func sortedCodes(m map[uint32]bool) []uint32 {
