@@ -219,3 +219,46 @@ func TestSARIF(t *testing.T) {
 		t.Error("a finding of nothing has a place")
 	}
 }
+
+// told finds findings as lint prints them.
+var told = regexp.MustCompile(`(?m)(?:^|: )(error|warning|info): .*\[([a-z0-9-]+)\]\$?'?$`)
+
+// TestEveryCodeIsRaised: each code is in a golden, with the severity of the
+// table among others, or at least in a test.
+func TestEveryCodeIsRaised(t *testing.T) {
+	severities := map[string]map[string]bool{}
+	var tests strings.Builder
+	for _, dir := range []string{"..", "../../cli"} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			golden := strings.HasSuffix(path, ".txtar")
+			if !golden && (!strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "codes_test.go")) {
+				return nil
+			}
+			raw, err := os.ReadFile(path)
+			tests.Write(raw)
+			for _, m := range told.FindAllStringSubmatch(string(raw), -1) {
+				if severities[m[2]] == nil {
+					severities[m[2]] = map[string]bool{}
+				}
+				severities[m[2]][m[1]] = true
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range lint.Codes() {
+		for _, c := range s.Codes {
+			if have := severities[c.Code]; len(have) > 0 && !have[string(c.Severity)] {
+				t.Errorf("%s is never of severity %s, but %v", c.Code, c.Severity, have)
+			}
+			if !strings.Contains(tests.String(), "["+c.Code+"]") && !strings.Contains(tests.String(), `"`+c.Code+`"`) {
+				t.Errorf("%s: nothing raises it in a golden or a test", c.Code)
+			}
+		}
+	}
+}

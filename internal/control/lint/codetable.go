@@ -24,7 +24,7 @@ func codesRead() []Code {
 
 func codesServices() []Code {
 	return []Code{
-		{"no-ports", Warning, "a Service has no ports that requests can come to", "add a port"},
+		{"no-ports", Error, "a Service has no ports that requests can come to", "add a port"},
 		{"bad-port", Error, "this is no port from 1 to 65535", "write another number"},
 		{"duplicate-port", Error, "two ports have one number", "change one"},
 		{"selects-nothing", Warning, "a selector fits nothing that there is", "compare the labels"},
@@ -108,7 +108,7 @@ func codesGateway() []Code {
 		{"mesh-hostnames", Info, "hostnames are matched against what the request names, which in a mesh is the service", "nothing"},
 		{"hostname-address", Warning, "a hostname is an address", "write a name"},
 		{"repeated-name", Warning, "a name stands twice, and the second is passed over", "rename one"},
-		{"not-in-linkerd", Info, "HTTPRoute of policy.linkerd.io has no such field; it works here", "use gateway.networking.k8s.io"},
+		{"not-in-linkerd", Warning, "HTTPRoute of policy.linkerd.io has no such field; it works here", "use gateway.networking.k8s.io"},
 	}
 }
 
@@ -164,7 +164,7 @@ func codesVirtualservice() []Code {
 		{"gateways-only", Info, "this is for gateways only, and not for the mesh", `add "mesh" to its gateways`},
 		{"no-service", Info, "a host is no Service; it is known to callers by this rule", "nothing"},
 		{"unknown-destination", Error, "a destination is not there; its share is answered with 500", "create it, or mend the name"},
-		{"unknown-port", Error, "a destination has no such port", "one of those that are named"},
+		{"unknown-port", Warning, "a destination has no such port", "one of those that are named"},
 		{"wrong-protocol", Warning, "rules are for a protocol that the port does not speak", "declare the port's protocol"},
 		{"claims-match", Warning, "something is matched that nothing here knows: claims of a token", "leave it out"},
 		{"fault-keeps-retries", Info, "a fault is answered before retries, which do not help", "nothing"},
@@ -185,8 +185,8 @@ func codesDestinationrule() []Code {
 		{"whole-subset", Info, "a subset without labels is all endpoints", "nothing"},
 		{"never-ejects", Warning, "maxEjectionPercent is less than one endpoint", "raise it"},
 		{"gateway-above-5xx", Warning, "consecutiveGatewayErrors is above consecutive5xxErrors, which counts those too and acts first", "make it lower"},
-		{"zero-is-unset", Info, "0 means what leaving it out means", "leave it out"},
-		{"annotation-wins", Info, "the Service's own breaker comes before outlierDetection", "leave one out"},
+		{"zero-is-unset", Warning, "0 means what leaving it out means", "leave it out"},
+		{"annotation-wins", Warning, "the Service's own breaker comes before outlierDetection", "leave one out"},
 		{"differs-from-istio", Info, "Istio would do otherwise; how is named", "nothing"},
 		{"rounded", Info, "a value is rounded to what can be done", "nothing"},
 		{"no-outlier-detection", Info, "locality failover needs outlierDetection to find out that endpoints fail", "add outlierDetection"},

@@ -258,6 +258,9 @@ func TestRefused(t *testing.T) {
 	must(t, c.Subscribe(translate.ClusterType, cluster("b")))
 	m.get(c, translate.ClusterType, cluster("b"))
 	f := m.server.Findings()[0]
+	if f.Code != "refused-by-proxy" {
+		t.Errorf("its code is %s", f.Code)
+	}
 	if f.Value != cluster("a") || f.Object != "proxy/p.n" || f.Field != "Cluster" {
 		t.Errorf("finding %+v", f)
 	}
