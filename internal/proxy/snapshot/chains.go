@@ -210,7 +210,7 @@ func (c *chainReader) tcpProxy(at string, m *tcpv3.TcpProxy) {
 	default:
 		c.add("%scluster_specifier: cluster or weighted_clusters is needed", at)
 	}
-	c.spec.bytes = &route.Config{Name: m.GetStatPrefix(), Rules: []route.Rule{rule}}
+	c.spec.bytes = newHostSpec(&route.Config{Name: m.GetStatPrefix(), Rules: []route.Rule{rule}})
 	if err := c.spec.bytes.Validate(); err != nil {
 		c.add("%s%w", at, err)
 	}

@@ -13,7 +13,6 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/proxy/transport"
 	"github.com/reclosermesh/recloser/internal/proxy/xds"
 	"github.com/reclosermesh/recloser/internal/telemetry"
@@ -60,8 +59,8 @@ type listenerSpec struct {
 	routes              string     // name for RDS, if inline is nil
 	inline              *routeSpec // of the listener itself
 	protocol            Protocol
-	bytes               *route.Config // one rule; nil: no chain takes what is no HTTP
-	onlyHTTP            bool          // bytes are looked at, and no chain takes what is no HTTP
+	bytes               *hostSpec // one rule; nil: no chain takes what is no HTTP
+	onlyHTTP            bool      // bytes are looked at, and no chain takes what is no HTTP
 	timeouts            Timeouts
 	maxHeaders          int
 	maxHeadBytes        int

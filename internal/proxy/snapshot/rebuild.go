@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 	"github.com/reclosermesh/recloser/internal/proxy/xds"
 )
@@ -41,7 +40,7 @@ func (s *Store) endpointsOf(c *clusterSpec) *endpointList {
 }
 
 // warm tells whether all clusters of a definition are settled.
-func (s *Store) warm(cfg *route.Config) (waitsFor string, ok bool) {
+func (s *Store) warm(cfg *hostSpec) (waitsFor string, ok bool) {
 	for _, name := range cfg.Clusters() {
 		if c := s.clusters[name]; c == nil || !c.settled {
 			return name, false
@@ -107,7 +106,7 @@ func (s *Store) warmRoutes(r *routeSpec) bool {
 func (s *Store) follow() {
 	routes := make(map[string]bool)
 	clusters := make(map[string]bool)
-	nameAll := func(cfg *route.Config) {
+	nameAll := func(cfg *hostSpec) {
 		if cfg == nil {
 			return
 		}

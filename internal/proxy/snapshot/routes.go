@@ -19,8 +19,21 @@ type routeSpec struct {
 
 type virtualHost struct {
 	domains []string
-	cfg     *route.Config
+	cfg     *hostSpec
 }
+
+// hostSpec is the routes of one host. The clusters that they name are gathered
+// once: they are looked at on every change, of any host.
+type hostSpec struct {
+	*route.Config
+	clusters []string
+}
+
+func newHostSpec(cfg *route.Config) *hostSpec { return &hostSpec{cfg, cfg.Clusters()} }
+
+// Clusters are those that the routes name, each once. They are not to be
+// changed.
+func (h *hostSpec) Clusters() []string { return h.clusters }
 
 func compileRouteConfig(r xds.Resource) (*routeSpec, error) {
 	m, err := asMessage[*routev3.RouteConfiguration](r)
@@ -54,17 +67,21 @@ func compileRoutes(m *routev3.RouteConfiguration) (*routeSpec, error) {
 				p.add("%s%w", at, err)
 			}
 		}
-		spec.hosts = append(spec.hosts, virtualHost{v.GetDomains(), cfg})
+		spec.hosts = append(spec.hosts, virtualHost{v.GetDomains(), newHostSpec(cfg)})
 	}
 	return spec, p.err()
 }
 
-func compileVirtualHost(r xds.Resource) (*route.Config, error) {
+func compileVirtualHost(r xds.Resource) (*hostSpec, error) {
 	m, err := asMessage[*routev3.VirtualHost](r)
 	if err != nil {
 		return nil, err
 	}
-	return compileHost(m)
+	cfg, err := compileHost(m)
+	if err != nil {
+		return nil, err
+	}
+	return newHostSpec(cfg), nil
 }
 
 // CompileHost makes the definition of a host's routes of what a control plane

@@ -40,7 +40,7 @@ func keyOf(resource string) hostKey {
 
 type hostState struct {
 	answered     bool
-	newest, live *route.Config
+	newest, live *hostSpec
 	settled      bool // live is what newest says, or was before a change
 	compiled     compiledHost
 	ready        chan struct{} // closed when settled first becomes true
@@ -67,7 +67,7 @@ type appliedCluster struct {
 // compiledHost is a table with what it was made from, to be kept while neither
 // the definition nor the clusters are others.
 type compiledHost struct {
-	cfg      *route.Config
+	cfg      *hostSpec
 	common   *route.Common
 	clusters []*upstream.Cluster
 	table    *route.Table
@@ -75,17 +75,18 @@ type compiledHost struct {
 
 // compile gives the table of cfg, the one that is there if nothing changed.
 // common is what holds for all hosts around it.
-func (c *compiledHost) compile(cfg *route.Config, common *route.Common, live map[string]*upstream.Cluster) *route.Table {
+func (c *compiledHost) compile(cfg *hostSpec, common *route.Common, live map[string]*upstream.Cluster) *route.Table {
 	names := cfg.Clusters()
 	same := c.cfg == cfg && c.common == common
-	clusters := make([]*upstream.Cluster, len(names))
-	for i, name := range names {
-		clusters[i] = live[name]
-		same = same && clusters[i] == c.clusters[i]
+	for i := 0; same && i < len(names); i++ {
+		same = live[names[i]] == c.clusters[i]
 	}
 	if !same {
-		c.cfg, c.common, c.clusters = cfg, common, clusters
-		c.table = route.New(cfg, common, func(name string) *upstream.Cluster { return live[name] })
+		c.cfg, c.common, c.clusters = cfg, common, make([]*upstream.Cluster, len(names))
+		for i, name := range names {
+			c.clusters[i] = live[name]
+		}
+		c.table = route.New(cfg.Config, common, func(name string) *upstream.Cluster { return live[name] })
 	}
 	return c.table
 }
