@@ -91,9 +91,10 @@ const (
 // Outcome is what comes of a request.
 type Outcome struct {
 	Kind Kind `json:"kind"`
-	// Status of an answer that the proxy gives itself.
+	// Status of an answer that the proxy gives itself. Callers of gRPC get the
+	// grpc-status that stands for it.
 	Status int `json:"status,omitempty"`
-	// GRPCStatus of such an answer, for callers of gRPC.
+	// GRPCStatus where that is what was asked for.
 	GRPCStatus *int `json:"grpcStatus,omitempty"`
 	// Location of a redirect.
 	Location string `json:"location,omitempty"`
@@ -136,6 +137,9 @@ type Sent struct {
 	Authority string   `json:"authority"`
 	Path      string   `json:"path"`
 	Headers   []Header `json:"headers,omitempty"`
+	// Answer has the fields that its answer is given on the way back, beside
+	// those of its own.
+	Answer []Header `json:"answer,omitempty"`
 }
 
 // Mirror gets copies of a share of the requests.

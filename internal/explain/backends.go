@@ -23,7 +23,7 @@ func (e *explainer) backends(r *routing.Rule, action *route.Action) {
 			total += uint64(compiled[i].Weight)
 		}
 	}
-	invalid := 0.0
+	invalid, reason := 0.0, ""
 	picked := 0 // of action.Backends, which has those with a weight
 	for i := range r.Backends {
 		b := e.backend(&r.Backends[i])
@@ -37,6 +37,7 @@ func (e *explainer) backends(r *routing.Rule, action *route.Action) {
 		}
 		if b.Invalid != "" {
 			invalid += b.Share
+			reason = b.Invalid
 		} else {
 			e.endpoints(&b, &r.Backends[i])
 		}
@@ -45,12 +46,20 @@ func (e *explainer) backends(r *routing.Rule, action *route.Action) {
 	switch {
 	case a.Outcome.Kind != Forwarded:
 	case total == 0:
-		a.Outcome = Outcome{Kind: Refused, Status: 500, Reason: "the rule has no backend with a weight above 0"}
+		a.Outcome = Outcome{Kind: Refused, Status: missing(action), Reason: "the rule has no backend with a weight above 0"}
 	case invalid > 0.999999:
-		a.Outcome = Outcome{Kind: Refused, Status: 500, Reason: a.Backends[0].Invalid}
+		a.Outcome = Outcome{Kind: Refused, Status: missing(action), Reason: reason}
 	case invalid > 0:
-		a.Outcome.Reason = fmt.Sprintf("%s of the requests are refused with 500, for their backend does not exist", percent(invalid*100))
+		a.Outcome.Reason = fmt.Sprintf("%s of the requests are refused with %d: %s", percent(invalid*100), missing(action), reason)
 	}
+}
+
+// missing is the status for backends that do not exist.
+func missing(action *route.Action) int {
+	if action.MissingStatus != 0 {
+		return action.MissingStatus
+	}
+	return 500
 }
 
 func (e *explainer) backend(b *routing.Backend) Backend {
@@ -71,6 +80,8 @@ func (e *explainer) send(b *Backend, action *route.Action, to *route.Backend) {
 	var arena []byte
 	sent := &Sent{Authority: e.answer.Request.Authority, Path: e.answer.Request.Path}
 	sent.Headers = headers(to.RequestHeaders.Apply(nil, &arena, e.request.Headers, &v))
+	given := to.ResponseHeaders.Apply(nil, &arena, nil, &v)
+	sent.Answer = headers(action.CORS.Answer(nil, given, e.request))
 	if to.Host != nil {
 		sent.Authority = string(to.Host)
 	}

@@ -12,7 +12,7 @@ import (
 // outcome does what the request path does with an action, in its order.
 func (e *explainer) outcome(r *routing.Rule, action *route.Action) Outcome {
 	if fields, ok := action.CORS.Preflight(nil, e.request); ok {
-		return e.own(action, Outcome{Kind: Preflight, Status: 200}, fields)
+		return Outcome{Kind: Preflight, Status: 200, Headers: headers(fields)}
 	}
 	if f := action.Fault; f != nil && f.AbortShare == filter.Every {
 		out := Outcome{Kind: Aborted, Status: f.AbortStatus, Reason: "a fault answers all requests"}
@@ -41,7 +41,8 @@ func (e *explainer) own(action *route.Action, o Outcome, fields []http1.Header) 
 	v := e.vars(action.RouteName, "")
 	v.Status, v.Answer = o.Status, fields
 	var arena []byte
-	o.Headers = headers(action.ResponseHeaders.Apply(nil, &arena, fields, &v))
+	fields = action.ResponseHeaders.Apply(nil, &arena, fields, &v)
+	o.Headers = headers(action.CORS.Answer(nil, fields, e.request))
 	return o
 }
 

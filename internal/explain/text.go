@@ -198,6 +198,9 @@ func (t *textWriter) backend(b *Backend) {
 		for _, h := range s.Headers {
 			t.line("            %s: %s", h.Name, h.Value)
 		}
+		for _, h := range s.Answer {
+			t.line("          the answer is given %s: %s", h.Name, h.Value)
+		}
 	}
 	if len(b.Endpoints) == 0 {
 		t.line("          no endpoint is ready")
