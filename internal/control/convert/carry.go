@@ -40,7 +40,11 @@ func (c *converter) carryRule(r *routing.Rule) (routing.Rule, bool) {
 		return out, false
 	}
 	if c.to != Istio && changedPath(r.Match, out.Match) {
-		c.lose(r.Origin, "match.path", r.Match.Paths[0].Value, "a prefix of characters becomes one of whole segments: what goes on after it without a slash does not match any more")
+		why := "a prefix of characters becomes one of whole segments: what goes on after it without a slash does not match any more"
+		if p := r.Match.Paths[0].Value; strings.HasSuffix(p, "/") {
+			why = "a prefix of characters becomes one of whole segments: " + strings.TrimRight(p, "/") + " matches, too"
+		}
+		c.lose(r.Origin, "match.path", r.Match.Paths[0].Value, why)
 	}
 	total := uint64(0)
 	for i := range r.Backends {

@@ -163,7 +163,7 @@ func isTold(lost map[string]bool, setting string) bool {
 			return true
 		}
 	}
-	return strings.HasPrefix(setting, "retry") && (lost["retry"] || lost["retry.on"] || lost["retry.statuses"] || lost["retry.anyMethod"]) ||
+	return strings.HasPrefix(setting, "retry") && (lost["retry"] || lost["retry.on"] || lost["retry.statuses"] || lost["retry.backoff"] || lost["retry.anyMethod"]) ||
 		setting == "timeout.backend" && lost["retry"] || setting == "backend" && lost["backend.requestHeaders"]
 }
 

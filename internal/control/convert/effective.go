@@ -80,18 +80,18 @@ func (c *converter) rest(e *policy.Effective, carried map[string]bool) {
 		if l.Origin.Default != "" || l.Path == "protocol" || carried[l.Path] || carried[top] {
 			continue
 		}
-		c.lose(l.Origin, l.Path, l.Value, c.noWords(l.Path))
+		c.lose(l.Origin, l.Path, l.Value, c.noWords())
 	}
 }
 
-func (c *converter) noWords(path string) string {
+func (c *converter) noWords() string {
 	switch c.to {
 	case Istio:
 		return "there is no field for it"
 	case Linkerd:
 		return "Linkerd has no annotation for it"
 	default:
-		return "there is neither a field nor an annotation for it (" + strings.SplitN(path, ".", 2)[0] + ")"
+		return "there is neither a field nor an annotation for it"
 	}
 }
 

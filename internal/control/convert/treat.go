@@ -233,13 +233,21 @@ func (c *converter) linkerdRetry(t *routing.Retry) {
 // gatewayRetry keeps statuses; failures of connections belong to it.
 func (c *converter) gatewayRetry(t *routing.Retry) {
 	codes := map[uint32]bool{}
+	add := func(from origin.Origin, first, last uint32) {
+		unnamed := first < 400 || last > 599
+		for code := max(first, 400); code <= min(last, 599); code++ {
+			if first == last || http.StatusText(int(code)) != "" {
+				codes[code] = true
+			} else {
+				unnamed = true
+			}
+		}
+		if unnamed {
+			c.lose(from, "retry.statuses", fmt.Sprintf("%d-%d", first, last), "statuses are named one by one there; those of this range that have no name are left out")
+		}
+	}
 	for _, s := range t.Statuses.Value {
-		for code := max(s.First, 400); code <= min(s.Last, 599); code++ {
-			codes[code] = true
-		}
-		if s.First < 400 {
-			c.lose(t.Statuses.Origin, "retry.statuses", fmt.Sprintf("%d-%d", s.First, s.Last), "only statuses from 400 to 599 can be named there")
-		}
+		add(t.Statuses.Origin, s.First, s.Last)
 	}
 	said := map[string]bool{}
 	for _, o := range t.On.Value {
@@ -251,9 +259,7 @@ func (c *converter) gatewayRetry(t *routing.Retry) {
 		case o == "retriable-4xx":
 			codes[409] = true
 		case o == "5xx":
-			for code := uint32(500); code <= 599; code++ {
-				codes[code] = true
-			}
+			add(t.On.Origin, 500, 599)
 			unanswered(said)
 		case slices.Contains(connectionFailures(), o), o == "retriable-status-codes":
 		default:
@@ -271,6 +277,9 @@ func (c *converter) gatewayRetry(t *routing.Retry) {
 	}
 	for _, code := range sortedCodes(codes) {
 		t.Statuses.Value = append(t.Statuses.Value, routing.StatusRange{First: code, Last: code})
+	}
+	if !isWritten(t.BackoffBase) {
+		t.BackoffBase = origin.Value[time.Duration]{}
 	}
 	c.durationOf(&t.BackoffBase, "retry.backoff")
 }
