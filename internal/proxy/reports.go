@@ -84,7 +84,9 @@ func (r *reporter) state(c *upstream.Cluster) *reportv1.ClusterState {
 	out := &reportv1.ClusterState{Cluster: c.Name(), Waiting: uint32(c.Waiting())}
 	open := 0
 	states := c.States()
+	several := len(c.Levels()) > 1
 	for _, s := range states {
+		place := c.EndpointPlace(s.Name)
 		if s.State != breaker.Closed {
 			open++
 		}
@@ -98,7 +100,7 @@ func (r *reporter) state(c *upstream.Cluster) *reportv1.ClusterState {
 			Ejections:           s.Trips,
 			// In hundredths: not every request shall be news.
 			SuccessRate: math.Round(s.SuccessRate*100) / 100,
-			Labels:      journal.Labels(c.EndpointLabels(s.Name)),
+			Labels:      journal.Places(journal.Labels(c.EndpointLabels(s.Name)), place.Priority, several, place.Locality.String()),
 		})
 	}
 	if len(states) > 0 {

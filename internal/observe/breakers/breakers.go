@@ -51,6 +51,10 @@ type Endpoint struct {
 	Namespace string `json:"namespace,omitempty"`
 	Workload  string `json:"workload,omitempty"`
 	Pod       string `json:"pod,omitempty"`
+	// Priority is its level of failover; absent where there is one only.
+	Priority string `json:"priority,omitempty"`
+	// Locality is where it runs, REGION/ZONE/SUBZONE, if that is known.
+	Locality string `json:"locality,omitempty"`
 }
 
 // Breaker is the state of one endpoint as one client sees it.
@@ -167,7 +171,10 @@ func stateOf(s reportv1.State) State {
 }
 
 func endpointOf(address string, labels map[string]string) Endpoint {
-	return Endpoint{Address: address, Namespace: labels["namespace"], Workload: labels["workload"], Pod: labels["pod"]}
+	return Endpoint{
+		Address: address, Namespace: labels["namespace"], Workload: labels["workload"], Pod: labels["pod"],
+		Priority: labels["priority"], Locality: labels["locality"],
+	}
 }
 
 func instant(t *timestamppb.Timestamp) *time.Time {

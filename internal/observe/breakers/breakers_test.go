@@ -39,6 +39,14 @@ func tripped() *reportv1.ClusterState {
 	}}
 }
 
+// placed is tripped where the second endpoint stands in for the first.
+func placed() *reportv1.ClusterState {
+	c := tripped()
+	c.Endpoints[1].Labels["priority"] = "0"
+	c.Endpoints[0].Labels["priority"], c.Endpoints[0].Labels["locality"] = "1", "us/us-1"
+	return c
+}
+
 func text(t *testing.T, l List, s Style) string {
 	t.Helper()
 	var b strings.Builder
@@ -62,6 +70,11 @@ func TestTable(t *testing.T) {
 CLIENT        SERVICE        ENDPOINT                  STATE    CAUSE                                 FAILURES   NEXT PROBE IN   EJECTED
 slow-cooker   bb.demo:8080   bad-1 (127.0.1.2:8080)    open     7 failures in a row, the last a 500          7            3.2s       50%
 slow-cooker   bb.demo:8080   good-1 (127.0.1.3:8080)   closed   -                                            0               -       50%
+`},
+		"priorities": {state(placed()), Filter{}, Style{}, `
+CLIENT        SERVICE        ENDPOINT                               STATE    CAUSE                                 FAILURES   NEXT PROBE IN   EJECTED
+slow-cooker   bb.demo:8080   bad-1 (127.0.1.2:8080) [0]             open     7 failures in a row, the last a 500          7            3.2s       50%
+slow-cooker   bb.demo:8080   good-1 (127.0.1.3:8080) [1, us/us-1]   closed   -                                            0               -       50%
 `},
 		"a namespace that was asked for": {state(tripped()), Filter{Namespace: "demo"}, Style{Namespace: "demo"}, `
 CLIENT        SERVICE   ENDPOINT                  STATE    CAUSE                                 FAILURES   NEXT PROBE IN   EJECTED

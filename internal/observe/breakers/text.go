@@ -58,6 +58,17 @@ func (v Endpoint) text() string {
 	return v.Pod + " (" + v.Address + ")"
 }
 
+// place is the priority and the locality, where there is something to tell.
+func (v Endpoint) place() string {
+	switch {
+	case v.Priority != "" && v.Locality != "":
+		return " [" + v.Priority + ", " + v.Locality + "]"
+	case v.Priority != "" || v.Locality != "":
+		return " [" + v.Priority + v.Locality + "]"
+	}
+	return ""
+}
+
 // text names the client by its workload, or by its pod where the workload has
 // more than one in what is shown.
 func (v Client) text(many bool) string {
@@ -201,6 +212,7 @@ func (l List) lines(s Style, short bool) [][]cell {
 		if short && b.Endpoint.Pod != "" {
 			endpoint = b.Endpoint.Pod
 		}
+		endpoint += b.Endpoint.place()
 		lines = append(lines, []cell{
 			{text: b.Client.text(many[[2]string{b.Client.Namespace, b.Client.Workload}])},
 			{text: s.service(b.Service)},

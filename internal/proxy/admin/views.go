@@ -33,9 +33,19 @@ type Cluster struct {
 	Connections uint64 `json:"connections"`
 	Pending     uint64 `json:"pending"`
 	// Waiting requests have no endpoint yet.
-	Waiting        int        `json:"waiting"`
-	EjectedPercent float64    `json:"ejected_percent"`
-	Endpoints      []Endpoint `json:"endpoints"`
+	Waiting        int     `json:"waiting"`
+	EjectedPercent float64 `json:"ejected_percent"`
+	// Priorities are there where the cluster has more than one.
+	Priorities []Priority `json:"priorities,omitempty"`
+	Endpoints  []Endpoint `json:"endpoints"`
+}
+
+// Priority is one level of failover of a Cluster.
+type Priority struct {
+	Endpoints int    `json:"endpoints"`
+	Ready     int    `json:"ready"`
+	Share     uint32 `json:"share_percent"` // of the requests
+	Panic     bool   `json:"panic,omitempty"`
 }
 
 // Endpoint is one endpoint of a Cluster.
@@ -48,6 +58,8 @@ type Endpoint struct {
 	Until               *time.Time        `json:"until,omitempty"`
 	Ejections           uint64            `json:"ejections"`
 	SuccessRate         *float64          `json:"success_rate,omitempty"` // of the last requests
+	Priority            uint32            `json:"priority,omitempty"`
+	Locality            string            `json:"locality,omitempty"`
 	Labels              map[string]string `json:"labels,omitempty"`
 }
 
@@ -61,9 +73,16 @@ func (s *Server) view(c *upstream.Cluster) Cluster {
 		Requests: inFlight.Requests, Connections: inFlight.Connections, Pending: inFlight.Pending,
 		Waiting: c.Waiting(), Endpoints: []Endpoint{},
 	}
+	if levels := c.Levels(); len(levels) > 1 {
+		for _, l := range levels {
+			out.Priorities = append(out.Priorities, Priority(l))
+		}
+	}
 	open := 0
 	for _, st := range c.States() {
+		place := c.EndpointPlace(st.Name)
 		e := Endpoint{
+			Priority: place.Priority, Locality: place.Locality.String(),
 			Address: st.Name, State: st.State.String(), Cause: st.Detail,
 			ConsecutiveFailures: st.Failures, Ejections: st.Trips,
 			Since: s.time(st.Since), Until: s.time(st.Until),
@@ -125,7 +144,14 @@ func (s *Server) breakers(w http.ResponseWriter, r *http.Request) {
 func (s *Server) breakerTable(out io.Writer, views []Cluster) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush()
-	fmt.Fprintln(w, "CLUSTER\tENDPOINT\tPOD\tSTATE\tFAILURES\tEJECTIONS\tNEXT\tCAUSE")
+	placed := slices.ContainsFunc(views, func(c Cluster) bool {
+		return slices.ContainsFunc(c.Endpoints, func(e Endpoint) bool { return c.place(e) != "" })
+	})
+	heading := ""
+	if placed {
+		heading = "PLACE\t"
+	}
+	fmt.Fprintln(w, "CLUSTER\tENDPOINT\tPOD\t"+heading+"STATE\tFAILURES\tEJECTIONS\tNEXT\tCAUSE")
 	now := s.cfg.Wall.Time(s.cfg.Now())
 	for _, c := range views {
 		for _, e := range c.Endpoints {
@@ -140,10 +166,26 @@ func (s *Server) breakerTable(out io.Writer, views []Cluster) {
 			if pod == "" {
 				pod = "-"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n",
-				c.Name, e.Address, pod, e.State, e.ConsecutiveFailures, e.Ejections, next, cause)
+			place := ""
+			if placed {
+				place = c.place(e) + "\t"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\t%d\t%d\t%s\t%s\n",
+				c.Name, e.Address, pod, place, e.State, e.ConsecutiveFailures, e.Ejections, next, cause)
 		}
 	}
+}
+
+// place is an endpoint's priority and locality, as far as there are such.
+func (c *Cluster) place(e Endpoint) string {
+	var out []string
+	if len(c.Priorities) > 1 {
+		out = append(out, strconv.FormatUint(uint64(e.Priority), 10))
+	}
+	if e.Locality != "" {
+		out = append(out, e.Locality)
+	}
+	return strings.Join(out, " ")
 }
 
 // configDump writes the resources by short type and name.

@@ -7,6 +7,7 @@
 package journal
 
 import (
+	"strconv"
 	"sync"
 	"time"
 
@@ -116,6 +117,24 @@ func Labels(l telemetry.Labels) map[string]string {
 		return nil
 	}
 	return m
+}
+
+// Places adds where an endpoint stands to its labels, where that is not the same
+// for all: its priority if several are in use, its locality if it has one.
+func Places(labels map[string]string, priority uint32, several bool, locality string) map[string]string {
+	if !several && locality == "" {
+		return labels
+	}
+	if labels == nil {
+		labels = make(map[string]string, 2)
+	}
+	if several {
+		labels["priority"] = strconv.FormatUint(uint64(priority), 10)
+	}
+	if locality != "" {
+		labels["locality"] = locality
+	}
+	return labels
 }
 
 func (w Wall) event(cluster string, labels telemetry.Labels, ev breaker.Event) *reportv1.Event {
