@@ -12,7 +12,7 @@ import (
 )
 
 // read makes a World and its policy of manifests, which must be good.
-func read(t *testing.T, manifests string) (*model.World, *policy.Table) {
+func read(t testing.TB, manifests string) (*model.World, *policy.Table) {
 	t.Helper()
 	dec := &source.Decoder{Source: "test", File: "mesh.yaml"}
 	var objects []source.Object
