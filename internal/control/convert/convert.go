@@ -28,7 +28,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -247,5 +246,3 @@ func (c *converter) namespaces() (everybody string, each []string) {
 	}
 	return everybody, each
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -15,22 +16,20 @@ import (
 // destinationRules writes what holds towards the endpoints of a service: one
 // rule for all callers in its own namespace, and one in each namespace whose
 // callers have another policy.
-func (c *converter) destinationRules(s *model.Service, views []portView, everybody string, each []string) {
-	base := c.destinationRule(s, everybody, subsetsOf(s.Name, c, views))
+func (c *converter) destinationRules(s *model.Service, everybody string, each []string) {
+	base := c.destinationRule(s, everybody, c.subsetsOf(s.Name))
 	if base != nil {
 		c.write(manifest("networking.istio.io/v1", "DestinationRule", s.Namespace, s.Name.Name, base))
 	}
 	for _, ns := range each {
-		own := c.destinationRule(s, ns, subsetsOf(s.Name, c, views))
+		own := c.destinationRule(s, ns, c.subsetsOf(s.Name))
 		if own == nil && base == nil || reflect.DeepEqual(own, base) {
 			continue
 		}
-		switch {
-		case own == nil:
-			own = object{"host": s.Host(), "exportTo": list{"."}}
-		default:
-			own["exportTo"] = list{"."}
+		if own == nil {
+			own = object{"host": s.Host()}
 		}
+		own["exportTo"] = list{"."}
 		if ns == s.Namespace && base != nil {
 			e := c.effective(s, s.Ports[0].Number, ns)
 			for _, l := range e.Leaves() {
@@ -49,7 +48,7 @@ func (c *converter) destinationRules(s *model.Service, views []portView, everybo
 }
 
 // subsetsOf are the subsets of a service that any rule of the mesh leads to.
-func subsetsOf(service model.Name, c *converter, _ []portView) []string {
+func (c *converter) subsetsOf(service model.Name) []string {
 	var out []string
 	for _, name := range c.subsets()[service] {
 		if !slices.Contains(out, name) {
@@ -111,9 +110,7 @@ func (c *converter) destinationRule(s *model.Service, ns string, subsets []strin
 		e := c.effective(s, s.Ports[i].Number, ns)
 		if p := c.trafficPolicy(e); !reflect.DeepEqual(p, policyOf) {
 			entry := object{"port": object{"number": s.Ports[i].Number}}
-			for k, v := range p {
-				entry[k] = v
-			}
+			maps.Copy(entry, p)
 			ports = append(ports, entry)
 		}
 	}

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -233,9 +234,7 @@ func (c *converter) services(all bool) {
 				after[k] = v
 			}
 		}
-		for k, v := range c.annotations[s.Name] {
-			after[k] = v
-		}
+		maps.Copy(after, c.annotations[s.Name])
 		if !all && reflect.DeepEqual(nonNil(before), after) {
 			continue
 		}

@@ -10,7 +10,7 @@ import (
 
 // path carries what is done to paths and hosts. from is the rule as it was,
 // whose match says what a prefix is.
-func (c *converter) path(out *routing.Rule, from *routing.Rule) {
+func (c *converter) path(out, from *routing.Rule) {
 	matched := routing.PathMatch{Kind: routing.PathPrefix, Value: "/"}
 	if len(from.Match.Paths) > 0 {
 		matched = from.Match.Paths[0]

@@ -44,7 +44,7 @@ func (c *converter) service(s *model.Service) {
 	}
 	if c.to == Istio {
 		c.istioRoutes(s, views)
-		c.destinationRules(s, views, everybody, each)
+		c.destinationRules(s, everybody, each)
 	} else {
 		c.gatewayRoutes(s, views)
 		c.annotate(s, everybody, each)

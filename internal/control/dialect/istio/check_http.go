@@ -15,7 +15,7 @@ import (
 
 func (c *checker) http(w written) {
 	for i, m := range w.GetMatch() {
-		c.match(w, fmt.Sprintf("%s.match[%d]", w.at, i), m)
+		c.match(fmt.Sprintf("%s.match[%d]", w.at, i), m)
 	}
 	c.editsOf(w.at+".headers", w.GetHeaders())
 	for i, d := range w.GetRoute() {
@@ -39,7 +39,7 @@ func (c *checker) http(w written) {
 	c.deprecated(w)
 }
 
-func (c *checker) match(w written, at string, m *httpMatch) {
+func (c *checker) match(at string, m *httpMatch) {
 	for _, group := range []struct {
 		name   string
 		values map[string]*textMatch
@@ -83,6 +83,8 @@ func (c *checker) destination(o source.Object, field string, d *networkingv1alph
 			}
 		} else if c.world.Service(name.Namespace, name.Name) == nil {
 			mend = c.nearest(name)
+		} else if d.GetSubset() != "" && c.world.Service(name.Namespace, name.Name).Port(b.Port) != nil {
+			mend = "add the subset to a DestinationRule for " + name.Host()
 		}
 		c.add(source.Error, "unknown-destination", field, d.GetHost(), "", b.Invalid+"; its share of the requests is refused", mend)
 		return

@@ -213,8 +213,10 @@ func conflict(root, own *httpMatch) string {
 		name       string
 		root, leaf *textMatch
 	}{
-		{"uri", root.Uri, own.Uri}, {"scheme", root.Scheme, own.Scheme},
-		{"method", root.Method, own.Method}, {"authority", root.Authority, own.Authority},
+		{"uri", root.Uri, own.Uri},
+		{"scheme", root.Scheme, own.Scheme},
+		{"method", root.Method, own.Method},
+		{"authority", root.Authority, own.Authority},
 	} {
 		if apart(f.root, f.leaf) {
 			return f.name + " differs"
@@ -224,7 +226,8 @@ func conflict(root, own *httpMatch) string {
 		name       string
 		root, leaf map[string]*textMatch
 	}{
-		{"headers", root.Headers, own.Headers}, {"withoutHeaders", root.WithoutHeaders, own.WithoutHeaders},
+		{"headers", root.Headers, own.Headers},
+		{"withoutHeaders", root.WithoutHeaders, own.WithoutHeaders},
 		{"queryParams", root.QueryParams, own.QueryParams},
 	} {
 		for k, leaf := range f.leaf {

@@ -92,6 +92,9 @@ func (q *question) base(j *joined) routing.Rule {
 // forward sets what holds for requests that go on.
 func (q *question) forward(r *routing.Rule, j *joined) {
 	r.Backends = q.backends(j.own)
+	if slices.ContainsFunc(r.Backends, func(b routing.Backend) bool { return b.Invalid != "" && b.Subset != "" }) {
+		r.MissingStatus = http.StatusServiceUnavailable // as Istio, which makes no cluster of it
+	}
 	if w, ok := j.from(func(h *httpRoute) bool { return h.Timeout != nil }); ok {
 		r.Timeouts.Request = origin.Said(w.Timeout.AsDuration(), w.object, w.at+".timeout")
 	}
