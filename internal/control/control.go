@@ -76,6 +76,7 @@ type Control struct {
 	overlay  overlay
 	watchers map[chan struct{}]struct{}
 	changed  chan struct{} // capacity 1
+	judged   chan struct{} // capacity 1: a state that nobody has judged yet
 	ready    chan struct{} // closed with the first state
 	address  net.Addr
 	bound    chan struct{} // closed when address is set
@@ -105,6 +106,7 @@ func New(cfg Config) *Control {
 		overlay:  newOverlay(),
 		watchers: map[chan struct{}]struct{}{},
 		changed:  make(chan struct{}, 1),
+		judged:   make(chan struct{}, 1),
 		ready:    make(chan struct{}),
 		bound:    make(chan struct{}),
 	}
@@ -130,6 +132,7 @@ func (c *Control) Run(ctx context.Context) error {
 		})
 	}
 	g.Go(func() error { return c.loop(ctx) })
+	g.Go(func() error { return c.judge(ctx) })
 	g.Go(func() error { return c.xds.Run(ctx) })
 	g.Go(func() error { return c.serve(ctx, listener) })
 	return g.Wait()
@@ -176,9 +179,12 @@ func (c *Control) publish(i int, u source.Update) {
 	c.poke()
 }
 
-func (c *Control) poke() {
+func (c *Control) poke() { poke(c.changed) }
+
+// poke wakes whoever waits for a channel of capacity 1.
+func poke(c chan struct{}) {
 	select {
-	case c.changed <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -214,7 +220,7 @@ func (c *Control) advance(objects []source.Object, problems []lint.Finding) {
 	c.state.Store(next)
 	c.xds.Update(next.view)
 	c.notify()
-	c.logNew(old.findings(), next.findings())
+	poke(c.judged)
 }
 
 func newState(w *model.World, t *policy.Table, problems []lint.Finding) *state {
@@ -234,39 +240,4 @@ func (c *Control) notify() {
 		default:
 		}
 	}
-}
-
-// logNew logs the findings that were not there before.
-func (c *Control) logNew(old, now []lint.Finding) {
-	had := make(map[lint.Finding]bool, len(old))
-	for _, f := range old {
-		had[f] = true
-	}
-	for _, f := range now {
-		if had[f] {
-			continue
-		}
-		level := slog.LevelWarn
-		switch f.Severity {
-		case lint.Error:
-			level = slog.LevelError
-		case lint.Info:
-			level = slog.LevelDebug
-		}
-		c.log.LogAttrs(context.Background(), level, "configuration", attrsOf(&f)...)
-	}
-}
-
-// attrsOf are the fields of a finding that say something.
-func attrsOf(f *lint.Finding) []slog.Attr {
-	var out []slog.Attr
-	for _, a := range []slog.Attr{
-		slog.String("code", f.Code), slog.String("object", f.Object), slog.String("field", f.Field), slog.String("value", f.Value),
-		slog.String("allowed", f.Allowed), slog.String("reason", f.Reason), slog.String("mend", f.Mend), slog.String("where", f.Where()),
-	} {
-		if a.Value.String() != "" {
-			out = append(out, a)
-		}
-	}
-	return out
 }
