@@ -37,7 +37,7 @@ test: ## all tests (PKGS=./breaker/... for some)
 # when a result of theirs is out of date. One at a time: they measure.
 .PHONY: suites
 suites: build ## independent suites against the real proxy (SUITES=./soak SOAK=10m)
-	cd test && RECLOSER_PROXY="$(CURDIR)/bin/recloser-proxy" $(PURE) $(GO) test -count=1 -p 1 -timeout 30m $(SUITES)
+	cd test && RECLOSER="$(CURDIR)/bin/recloser" RECLOSER_PROXY="$(CURDIR)/bin/recloser-proxy" $(PURE) $(GO) test -count=1 -p 1 -timeout 30m $(SUITES)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (3s) each
