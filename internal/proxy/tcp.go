@@ -165,11 +165,12 @@ func (c *tcpConn) connect() telemetry.Reason {
 	var space [tcpTries]*upstream.Endpoint
 	tried := space[:0]
 	why := telemetry.NoHealthyUpstream
+	key := c.key()
 	for len(tried) < tcpTries {
-		e, permit, ok := c.cluster.PickTCP(c.srv.clock(), upstream.Key{}, tried)
+		e, permit, ok := c.cluster.PickTCP(c.srv.clock(), key, tried)
 		if !ok && len(tried) == 0 {
 			var err error
-			if e, permit, err = c.cluster.AwaitTCP(c.srv.clock(), 0, c.ctx.Done(), upstream.Key{}); err != nil {
+			if e, permit, err = c.cluster.AwaitTCP(c.srv.clock(), 0, c.ctx.Done(), key); err != nil {
 				return waitFailure(err)
 			}
 		} else if !ok {
@@ -181,6 +182,18 @@ func (c *tcpConn) connect() telemetry.Reason {
 		tried = append(tried, e)
 	}
 	return why
+}
+
+// key is by the caller's address: of bytes nothing else is known.
+func (c *tcpConn) key() upstream.Key {
+	if !c.cluster.Config().LB.Hashes() {
+		return upstream.Key{}
+	}
+	from, ok := c.down.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return upstream.Key{}
+	}
+	return upstream.SourceKey(from.AddrPort().Addr())
 }
 
 func waitFailure(err error) telemetry.Reason {

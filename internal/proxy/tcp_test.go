@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/reclosermesh/recloser/breaker"
+	"github.com/reclosermesh/recloser/internal/proxy/balance"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/proxy/snapshot"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
@@ -564,5 +565,29 @@ func TestTCPTimesOfTheCluster(t *testing.T) {
 				t.Errorf("logged %q, want the flag%s", line, want)
 			}
 		})
+	}
+}
+
+// Where the cluster places by hash, connections of one caller go to one endpoint.
+func TestTCPHashesTheCaller(t *testing.T) {
+	var ups []string
+	for range 4 {
+		ups = append(ups, startUpstream(t, func(p *peer, _ int) { p.rest() }).addr)
+	}
+	r := newTCPRig(t, ups, func(_ *ServerConfig, c *upstream.Config) { c.LB = balance.Maglev })
+	for range 8 {
+		c := dial(t, r.addr)
+		c.send("x")
+		closeWrite(t, c.Conn)
+		c.rest()
+	}
+	log, seen := r.logged(), map[string]int{}
+	for _, up := range ups {
+		if n := strings.Count(log, `"`+up+`"`); n > 0 {
+			seen[up] = n
+		}
+	}
+	if len(seen) != 1 || strings.Count(log, "\n") != 8 {
+		t.Errorf("8 connections of one caller went to %d endpoints: %v", len(seen), seen)
 	}
 }

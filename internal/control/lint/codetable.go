@@ -83,12 +83,12 @@ func codesRoutes() []Code {
 
 func codesFailover() []Code {
 	return []Code{
-		{"unknown-target", Error, "a service that is to stand in for another is not there, or has no such port; it is passed over", "create it, or mend the name"},
-		{"failover-loop", Error, "a service is to stand in for itself; it is passed over", "take it off the list"},
-		{"repeated-target", Warning, "a service stands in the list twice; the second has no effect", "take one off the list"},
-		{"too-many-targets", Error, "a list of services that stand in is too long", "a shorter list"},
-		{"failover-without-breaker", Warning, "nothing shuts endpoints that fail of a service that has others to stand in for it", "a breaker on the Service, or outlierDetection"},
-		{"bad-factor", Error, "the factor of overflow is out of its range", "140, as Envoy has it"},
+		{"unknown-target", Error, "a service that is to stand in for another, or its port, is not there; it is passed over", "one that there is"},
+		{"failover-loop", Error, "a service is to stand in for itself", "remove it from the list"},
+		{"repeated-target", Warning, "a service is there twice in a list", "remove one of them"},
+		{"too-many-targets", Error, "more services are to stand in for one than there can be priorities", "fewer of them"},
+		{"bad-factor", Error, "the factor by which requests overflow to other services is not one", "a percentage from 100 on; 140 is Envoy's"},
+		{"failover-without-breaker", Warning, "others are to stand in for a service of which nothing finds out that it fails", "add balancer.linkerd.io/failure-accrual, or a DestinationRule with outlierDetection"},
 	}
 }
 
@@ -180,7 +180,6 @@ func codesDestinationrule() []Code {
 		{"nobody-sees", Warning, "a rule is in a namespace in which nobody sees it", "move it to the client's, the service's or the root namespace"},
 		{"shadowed", Warning, "another rule is for the same and comes first", "put them into one"},
 		{"duplicate-subset", Error, "a subset stands twice", "rename one"},
-		{"unknown-subset", Error, "no DestinationRule has a subset that a route names; such requests are answered with 503", "add it to a rule"},
 		{"empty-subset", Warning, "no endpoint has the labels of a subset; such requests are answered with 503", "compare the labels"},
 		{"whole-subset", Info, "a subset without labels is all endpoints", "nothing"},
 		{"never-ejects", Warning, "maxEjectionPercent is less than one endpoint", "raise it"},

@@ -18,7 +18,7 @@ type Conn struct {
 	transport string          // as configured when it was dialled
 
 	// Owned by the request, or by the pool while idle.
-	requests  uint32        // served so far, the present one included
+	requests  uint32 // served so far, the present one included
 	madeAt    time.Duration
 	idleSince time.Duration // when it was put back
 	reused    bool
