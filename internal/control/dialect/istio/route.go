@@ -2,6 +2,7 @@ package istio
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 
 	networkingv1alpha3 "istio.io/api/networking/v1alpha3"
