@@ -154,13 +154,18 @@ func (p *hashPolicy) of(r *http1.Request, source netip.Addr) (sum uint64, ok boo
 		if !source.IsValid() {
 			return 0, false
 		}
-		b := source.Unmap().As16()
-		return hashBytes(b[:]), true
+		return HashAddress(source), true
 	default:
 		_, query := splitPath(r.Path)
 		value, ok := parameter(query, p.name)
 		return hashBytes(value), ok
 	}
+}
+
+// HashAddress is the hash of a caller's address.
+func HashAddress(source netip.Addr) uint64 {
+	b := source.Unmap().As16()
+	return hashBytes(b[:])
 }
 
 // cookie finds the value of a cookie (RFC 6265 section 4.2).

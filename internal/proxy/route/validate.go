@@ -81,9 +81,9 @@ func (r *Rule) validateTimes(at string) error {
 		d    time.Duration
 	}{
 		{"timeout", r.Timeout}, {"response_timeout", r.ResponseTimeout}, {"max_stream_duration", r.MaxStream},
-		{"idle_timeout", max(r.IdleTimeout, r.IdleTimeout-NoTimeout)},
+		{"idle_timeout", r.IdleTimeout},
 	} {
-		if t.d < 0 {
+		if t.d < 0 && !(t.name == "idle_timeout" && t.d == NoTimeout) {
 			errs = append(errs, fmt.Errorf("%s.%s %v: must not be negative", at, t.name, t.d))
 		}
 	}
