@@ -49,17 +49,16 @@ type Memory struct {
 // object that cannot be written as JSON, which is a fault of the program.
 func (c *Control) Reading() (*Reading, error) {
 	s := c.state.Load()
-	objects := s.view.World.AllObjects()
+	return readingOf(s.view.World, s.view.Policy, slices.Concat(s.problems, c.xds.Findings()))
+}
+
+func readingOf(w *model.World, t *policy.Table, problems []lint.Finding) (*Reading, error) {
+	objects := w.AllObjects()
 	r := &Reading{
-		Objects:  make([]ReadObject, len(objects)),
-		Problems: append(slices.Clone(s.problems), c.xds.Findings()...),
-
-		RootNamespace: s.view.Policy.RootNamespace(),
-
-		Memory: Memory{Ports: s.view.World.Memory(), Services: s.view.Policy.Memory()},
-	}
-	if r.Problems == nil {
-		r.Problems = []lint.Finding{}
+		Objects:       make([]ReadObject, len(objects)),
+		Problems:      append([]lint.Finding{}, problems...),
+		RootNamespace: t.RootNamespace(),
+		Memory:        Memory{Ports: w.Memory(), Services: t.Memory()},
 	}
 	for i := range objects {
 		raw, err := source.Encode(&objects[i])

@@ -3,9 +3,13 @@ package control_test
 import (
 	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/lint"
@@ -105,5 +109,48 @@ func TestRestoreOfAnotherVersion(t *testing.T) {
 	_, err := control.Restore(&control.Reading{Objects: []control.ReadObject{{Object: json.RawMessage(`{"apiVersion":"v9","kind":"Cow"}`)}}})
 	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("v9/Cow")) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestReadingOfGoldens: for every golden the answers are the same when all that
+// was read has been sent over.
+func TestReadingOfGoldens(t *testing.T) {
+	names, err := filepath.Glob("testdata/*.txtar")
+	must(t, err)
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
+			a, err := txtar.ParseFile(name)
+			must(t, err)
+			dir := t.TempDir()
+			var ask []byte
+			for _, f := range a.Files {
+				switch f.Name {
+				case "ask":
+					ask = f.Data
+				case "want":
+				default:
+					must(t, os.WriteFile(filepath.Join(dir, f.Name), f.Data, 0o600))
+				}
+			}
+			t.Chdir(dir)
+			off, err := control.Read([]string{"."})
+			must(t, err)
+			r, err := control.ReadingOf([]string{"."}, off)
+			must(t, err)
+			raw, err := json.Marshal(r)
+			must(t, err)
+			var back control.Reading
+			must(t, json.Unmarshal(raw, &back))
+			restored, err := control.Restore(&back)
+			must(t, err)
+			for line := range strings.Lines(string(ask)) {
+				var want, got bytes.Buffer
+				answer(t, &want, off, strings.Fields(line))
+				answer(t, &got, restored, strings.Fields(line))
+				if diff := cmp.Diff(want.String(), got.String()); diff != "" {
+					t.Errorf("%s: the answers differ (-files +restored):\n%s", strings.TrimSpace(line), diff)
+				}
+			}
+		})
 	}
 }
