@@ -12,9 +12,9 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
-// DestinationRules looks at all DestinationRules of a mesh, and at what asks for
-// their subsets and decides how they inherit. What Istio itself refuses of a
-// rule is found by source.
+// DestinationRules looks at all DestinationRules of a mesh, and at what decides
+// how they inherit. What Istio itself refuses of a rule is found by source, and
+// routes to subsets that no rule has by dialect/istio.
 func DestinationRules(w *model.World, t *policy.Table) []Finding {
 	var out []Finding
 	shared := newRuleWorld(w, t)
@@ -22,9 +22,6 @@ func DestinationRules(w *model.World, t *policy.Table) []Finding {
 		r := &rule{ruleWorld: shared, object: o, add: adderFor(o, &out)}
 		r.spec = o.Value.(*source.IstioDestinationRule).Spec
 		r.check()
-	}
-	for _, o := range w.Objects(source.VirtualService) {
-		checkSubsets(w, o, adderFor(o, &out))
 	}
 	for _, o := range w.Objects(source.Namespace) {
 		checkInheritance(o, adderFor(o, &out))

@@ -2,12 +2,10 @@ package lint
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
-	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
 // size is how many instances of one kind there will be, and their labels.
@@ -111,52 +109,4 @@ func (r *ruleWorld) templatesIn(namespace string) []template {
 		return t.list
 	}
 	return nil
-}
-
-// checkSubsets tells the subsets that a VirtualService sends to and that no
-// DestinationRule has.
-func checkSubsets(w *model.World, o source.Object, add adder) {
-	spec := o.Value.(*source.IstioVirtualService).Spec
-	one := func(field, host, subset string) {
-		name, ok := model.RuleHost(host, o.Namespace)
-		if subset == "" || !ok || w.Service(name.Namespace, name.Name) == nil {
-			return
-		}
-		names := subsetsOf(w, name)
-		if slices.Contains(names, subset) {
-			return
-		}
-		mend := "add it to the subsets of a DestinationRule for " + name.Host()
-		if near := source.Nearest(subset, names); near != "" {
-			mend = "did you mean " + near + "?"
-		}
-		add(Error, "unknown-subset", field+".destination.subset", subset, strings.Join(names, ", "),
-			"no DestinationRule for "+name.Host()+" has this subset, so these requests are answered with 503", mend)
-	}
-	for i, h := range spec.GetHttp() {
-		for j, d := range h.GetRoute() {
-			one(fmt.Sprintf("spec.http[%d].route[%d]", i, j), d.GetDestination().GetHost(), d.GetDestination().GetSubset())
-		}
-	}
-	for i, h := range spec.GetTcp() {
-		for j, d := range h.GetRoute() {
-			one(fmt.Sprintf("spec.tcp[%d].route[%d]", i, j), d.GetDestination().GetHost(), d.GetDestination().GetSubset())
-		}
-	}
-}
-
-// subsetsOf are the names of the subsets of a service, whoever sees them.
-func subsetsOf(w *model.World, service model.Name) []string {
-	var out []string
-	for _, o := range w.RulesOf(service, source.DestinationRule) {
-		spec := o.Value.(*source.IstioDestinationRule).Spec
-		if _, ok := model.MatchHost(spec.GetHost(), o.Namespace, service); !ok {
-			continue
-		}
-		for _, s := range spec.GetSubsets() {
-			out = append(out, s.GetName())
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }
