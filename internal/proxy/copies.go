@@ -79,6 +79,7 @@ func (x *exchange) sendCopies(trailers []http1.Header) {
 	c := x.copies
 	x.copies = nil
 	c.req.SetBody(c.body, trailers)
+	c.req.SetTimeout(x.action.Timeout)
 	for _, m := range c.to {
 		r := c.req
 		if m.ShadowHost {

@@ -591,6 +591,7 @@ type tally struct{ open atomic.Int64 }
 func (n *tally) erratic(_ int, f *framed) {
 	const heard, said = 1, 2
 	last := uint32(1<<31 - 1) // that is served
+	newest := uint32(0)
 	open := map[uint32]int{}
 	mark := func(id uint32, how int) {
 		before, ok := open[id]
@@ -613,10 +614,11 @@ func (n *tally) erratic(_ int, f *framed) {
 				mark(id, heard)
 			}
 		case *xhttp2.MetaHeadersFrame:
-			if _, ok := open[id]; ok { // trailers
+			if id <= newest { // trailers, perhaps of one that was reset
 				mark(id, heard)
 				continue
 			}
+			newest = id
 			if id > last {
 				continue
 			}

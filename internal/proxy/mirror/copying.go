@@ -35,6 +35,9 @@ func (c *copying) run() telemetry.MirrorResult {
 	defer limits.ReleaseRequest()
 	c.asked = c.sender.cfg.Clock()
 	c.deadline = c.asked + c.sender.cfg.Timeout
+	if d := c.req.timeout; d > 0 {
+		c.deadline = min(c.deadline, c.asked+d)
+	}
 	c.grpc = -1
 	endpoint, permit, ok := c.to.Pick(c.asked, c.req.key)
 	if !ok {

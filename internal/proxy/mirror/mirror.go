@@ -32,8 +32,8 @@ const (
 type Config struct {
 	// Max bounds the copies under way. 0: DefaultMax; negative: none is sent.
 	Max int
-	// Timeout bounds one copy, from when it is sent to the end of its answer. 0:
-	// DefaultTimeout.
+	// Timeout bounds one copy, from when it is sent to the end of its answer; a
+	// Request may say less. 0: DefaultTimeout.
 	Timeout time.Duration
 	Clock   breaker.Clock // nil: breaker.Monotonic
 	// HTTP1 bounds the heads of answers.

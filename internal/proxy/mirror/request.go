@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"bytes"
+	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
@@ -17,6 +18,7 @@ type Request struct {
 	http2              bool // as the request came
 	key                upstream.Key
 	shadow             bool // the host is not the caller's
+	timeout            time.Duration
 }
 
 // NewRequest copies the head of a request, which is given as fields of HTTP/2:
@@ -60,6 +62,10 @@ func NewRequest(fields []http1.Header, http2 bool, key upstream.Key) *Request {
 func (r *Request) SetBody(body []byte, trailers []http1.Header) {
 	r.body, r.trailers = body, trailers
 }
+
+// SetTimeout bounds the copy in place of Config.Timeout, if that is longer. 0:
+// it does not.
+func (r *Request) SetTimeout(d time.Duration) { r.timeout = d }
 
 // Shadow is the same request with a host that says that it is a copy: "-shadow"
 // behind the name, before the port (Envoy).
