@@ -19,7 +19,8 @@ func newExplainCommand() *cobra.Command {
 		world   worldFlags
 		caller  callerFlags
 		headers []string
-		output  string
+
+		locality, output string
 	)
 	cmd := &cobra.Command{
 		Use:   "explain 'METHOD URL'",
@@ -66,7 +67,8 @@ It asks the mesh that runs; with -f it reads manifests, and knows no breakers.`,
 			if err != nil {
 				return err
 			}
-			a := explain.Explain(translate.View{World: o.World, Policy: o.Policy}, from, r, states)
+			at := explain.Caller{Client: from, Locality: model.ParseLocality(locality)}
+			a := explain.Explain(translate.View{World: o.World, Policy: o.Policy}, at, r, states)
 			if output == "json" {
 				return writeJSON(cmd.OutOrStdout(), a)
 			}
@@ -76,6 +78,7 @@ It asks the mesh that runs; with -f it reads manifests, and knows no breakers.`,
 	f := cmd.Flags()
 	f.StringVar(&caller.from, "from", "", "the caller: deploy/NAME, workload/NAME or pod/NAME")
 	f.StringVarP(&caller.namespace, "namespace", "n", "", "namespace of the caller (default: the service's)")
+	f.StringVar(&locality, "locality", "", "where the caller runs, as REGION/ZONE/SUBZONE (default: as the labels of its instances say)")
 	f.StringArrayVarP(&headers, "header", "H", nil, "header of the request, 'name: value'; may be given several times")
 	f.StringVarP(&output, "output", "o", "text", "text or json")
 	addWorldFlags(cmd, &world)

@@ -235,7 +235,7 @@ func agree(t *testing.T, seed uint64, services int, seen map[Kind]int) {
 	rules := map[string]string{}
 	for i := range services * each {
 		r := g.request(fmt.Sprint("s", i/each))
-		a := Explain(translate.View{World: off.World, Policy: off.Policy}, client, r, nil)
+		a := Explain(translate.View{World: off.World, Policy: off.Policy}, Caller{Client: client}, r, nil)
 		seen[a.Outcome.Kind]++
 		id := fmt.Sprint(i)
 		if a.Rule >= 0 {

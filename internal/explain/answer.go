@@ -9,8 +9,9 @@ import (
 // programs: fields may be added to it, and keep their meaning.
 type Answer struct {
 	Request Request `json:"request"`
-	// Caller as people write it.
-	Caller string `json:"caller"`
+	// Caller as people write it, and where it is, as "region/zone/subzone".
+	Caller   string `json:"caller"`
+	Locality string `json:"locality,omitempty"`
 	// Service and Port that the host means; empty where it means none.
 	Service   string `json:"service,omitempty"`
 	Namespace string `json:"namespace,omitempty"`
@@ -161,8 +162,11 @@ type Endpoint struct {
 	Priority uint32 `json:"priority"`
 	Weight   uint32 `json:"weight,omitempty"`
 	Locality string `json:"locality,omitempty"`
-	Workload string `json:"workload,omitempty"`
-	Pod      string `json:"pod,omitempty"`
+	// LocalityWeight is the share of its locality beside the others of the same
+	// priority, where localities have shares.
+	LocalityWeight uint32 `json:"localityWeight,omitempty"`
+	Workload       string `json:"workload,omitempty"`
+	Pod            string `json:"pod,omitempty"`
 	// Breaker is its state as the caller sees it, "unknown" where no proxy has
 	// told.
 	Breaker string `json:"breaker"`

@@ -105,12 +105,7 @@ func (e *explainer) endpoints(b *Backend, r *routing.Backend) {
 	for _, l := range eff.Leaves() {
 		b.Settings = append(b.Settings, Setting{l.Path, l.Value, l.Origin})
 	}
-	node := translate.Node{Client: e.client}
-	found := translate.Generate(e.view, translate.KeyFor(translate.ClusterType, b.Cluster, node))
-	if len(found.Resources) == 0 {
-		return
-	}
-	cluster, ok := found.Resources[0].Message.(*clusterv3.Cluster)
+	cluster, ok := e.generate(translate.ClusterType, b.Cluster).(*clusterv3.Cluster)
 	if !ok {
 		return
 	}
@@ -118,11 +113,7 @@ func (e *explainer) endpoints(b *Backend, r *routing.Backend) {
 	if s := cluster.GetEdsClusterConfig().GetServiceName(); s != "" {
 		name = s
 	}
-	found = translate.Generate(e.view, translate.KeyFor(translate.EndpointType, name, node))
-	if len(found.Resources) == 0 {
-		return
-	}
-	if list, ok := found.Resources[0].Message.(*endpointv3.ClusterLoadAssignment); ok {
+	if list, ok := e.generate(translate.EndpointType, name).(*endpointv3.ClusterLoadAssignment); ok {
 		e.assignment(b, list)
 	}
 }
@@ -136,7 +127,8 @@ func (e *explainer) assignment(b *Backend, list *endpointv3.ClusterLoadAssignmen
 			w := one.GetMetadata().GetFilterMetadata()[translate.WorkloadMetadata].GetFields()
 			out := Endpoint{
 				Address: joinHostPort(at.GetAddress(), at.GetPortValue()), Priority: group.GetPriority(), Locality: locality,
-				Weight: one.GetLoadBalancingWeight().GetValue(), Workload: w["workload"].GetStringValue(), Pod: w["pod"].GetStringValue(),
+				LocalityWeight: group.GetLoadBalancingWeight().GetValue(),
+				Weight:         one.GetLoadBalancingWeight().GetValue(), Workload: w["workload"].GetStringValue(), Pod: w["pod"].GetStringValue(),
 				Breaker: "unknown",
 			}
 			if state, cause, ok := e.breakers(b.Cluster, out.Address); ok {

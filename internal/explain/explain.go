@@ -1,12 +1,14 @@
 package explain
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
 	"strconv"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
@@ -19,15 +21,29 @@ import (
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 )
 
-// Explain follows a request of a client. breakers may be nil: nothing is known
+// Caller is who sends a request.
+type Caller struct {
+	model.Client
+	// Locality is where it runs; zero: as the labels of its instances say.
+	Locality model.Locality
+}
+
+// Explain follows a request of a caller. breakers may be nil: nothing is known
 // of them.
-func Explain(v translate.View, client model.Client, r *Request, breakers Breakers) *Answer {
+func Explain(v translate.View, from Caller, r *Request, breakers Breakers) *Answer {
 	if breakers == nil {
 		breakers = func(string, string) (state, cause string, ok bool) { return "", "", false }
 	}
+	if from.Locality.IsZero() {
+		from.Locality = model.LocalityOf(v.World.LabelsOf(from.Client))
+	}
 	e := &explainer{
-		view: v, client: client, breakers: breakers, request: r.parsed(),
-		answer: &Answer{Request: *r, Caller: client.String(), Rule: -1},
+		view: v, client: from.Client, node: translate.Node{Client: from.Client, Locality: from.Locality},
+		breakers: breakers, request: r.parsed(),
+		answer: &Answer{Request: *r, Caller: from.Client.String(), Rule: -1},
+	}
+	if !from.Locality.IsZero() {
+		e.answer.Locality = from.Locality.String()
 	}
 	e.run()
 	return e.answer
@@ -37,6 +53,7 @@ func Explain(v translate.View, client model.Client, r *Request, breakers Breaker
 type explainer struct {
 	view     translate.View
 	client   model.Client
+	node     translate.Node // a proxy of the caller, for whom resources are made
 	breakers Breakers
 	request  *http1.Request
 	answer   *Answer
@@ -151,20 +168,33 @@ func (e *explainer) near() []string {
 
 // compile makes the table that a proxy of the client has for the host.
 func (e *explainer) compile() error {
-	key := translate.KeyFor(translate.HostType, translate.OutboundListener+"/"+e.answer.Request.Authority, translate.Node{Client: e.client})
-	result := translate.Generate(e.view, key)
-	if len(result.Resources) != 1 {
-		return fmt.Errorf("%d resources of one host", len(result.Resources))
+	host, ok := e.generate(translate.HostType, translate.OutboundListener+"/"+e.answer.Request.Authority).(*routev3.VirtualHost)
+	if !ok {
+		return errors.New("there is no VirtualHost for it")
 	}
-	var err error
-	if e.cfg, err = snapshot.CompileHost(result.Resources[0].Message.(*routev3.VirtualHost)); err != nil {
+	around, _ := e.generate(translate.RouteType, translate.OutboundListener).(*routev3.RouteConfiguration)
+	common, err := snapshot.CompileCommon(around)
+	if err != nil {
+		return err
+	}
+	if e.cfg, err = snapshot.CompileHost(host); err != nil {
 		return err
 	}
 	if len(e.cfg.Rules) != len(e.routes.Rules) {
 		return fmt.Errorf("%d routes were made of %d rules", len(e.cfg.Rules), len(e.routes.Rules))
 	}
-	e.table = route.New(e.cfg, nil, func(string) *upstream.Cluster { return nil })
+	e.table = route.New(e.cfg, common, func(string) *upstream.Cluster { return nil })
 	return nil
+}
+
+// generate makes the resource that a proxy of the caller gets under a name, nil
+// where there is none.
+func (e *explainer) generate(typeURL, name string) proto.Message {
+	r := translate.Generate(e.view, translate.KeyFor(typeURL, name, e.node))
+	if len(r.Resources) != 1 {
+		return nil
+	}
+	return r.Resources[0].Message
 }
 
 // judge gives each rule its verdict.

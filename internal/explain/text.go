@@ -46,7 +46,7 @@ func (t *textWriter) head(a *Answer) {
 		scheme = "grpc"
 	}
 	t.line("%s %s://%s%s", r.Method, scheme, r.Authority, r.Path)
-	t.line("from %s", a.Caller)
+	t.line("from %s%s", a.Caller, optional(", in ", a.Locality))
 	for _, h := range r.Headers {
 		t.line("     %s: %s", h.Name, h.Value)
 	}

@@ -48,12 +48,10 @@ func compileRoutes(m *routev3.RouteConfiguration) (*routeSpec, error) {
 	p.unsupported("", m, "request_mirror_policies", "cluster_specifier_plugins", "ignore_port_in_host_matching",
 		"ignore_path_parameters_in_path_matching")
 	spec := &routeSpec{onDemand: m.GetVhds() != nil}
-	common := p.common("", m, m.GetTypedPerFilterConfig())
-	common.InnerLast = m.GetMostSpecificHeaderMutationsWins()
-	if err := common.Validate(); err != nil {
+	var err error
+	if spec.common, err = CompileCommon(m); err != nil {
 		p.errs = append(p.errs, err)
 	}
-	spec.common = &common
 	var seen domains.Table[int]
 	for i, v := range m.GetVirtualHosts() {
 		at := fmt.Sprintf("virtual_hosts[%d] %q: ", i, v.GetName())
@@ -88,6 +86,18 @@ func compileVirtualHost(r xds.Resource) (*hostSpec, error) {
 // sends, as a proxy that gets it does. The error says everything for which the
 // proxy would refuse it.
 func CompileHost(v *routev3.VirtualHost) (*route.Config, error) { return compileHost(v) }
+
+// CompileCommon makes what a RouteConfiguration says for all hosts, those that
+// are asked for one by one too; m may be nil. The error is as CompileHost's.
+func CompileCommon(m *routev3.RouteConfiguration) (*route.Common, error) {
+	var p problems
+	common := p.common("", m, m.GetTypedPerFilterConfig())
+	common.InnerLast = m.GetMostSpecificHeaderMutationsWins()
+	if err := common.Validate(); err != nil {
+		p.errs = append(p.errs, err)
+	}
+	return &common, p.err()
+}
 
 func compileHost(v *routev3.VirtualHost) (*route.Config, error) {
 	var p problems
