@@ -181,7 +181,7 @@ func pathMatch(expr string) (routing.PathMatch, error) {
 		return routing.PathMatch{}, err
 	}
 	if strings.Contains(strings.ReplaceAll(expr, `\\`, ""), `\Q`) {
-		return routing.PathMatch{}, errors.New(`Linkerd has no \Q`)
+		return routing.PathMatch{}, errors.New(`there is no \Q in the expressions of Linkerd`)
 	}
 	inner := strings.TrimSuffix(strings.TrimPrefix(anchored, "^"), "$")
 	literal, err := syntax.Parse(inner, syntax.Perl)
