@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/reclosermesh/recloser/internal/control/origin"
@@ -52,8 +53,9 @@ func (c *converter) carryRule(r *routing.Rule) (routing.Rule, bool) {
 	}
 	if c.to == Istio && r.Redirect == nil && r.Direct == nil && total == 0 {
 		// All weights are 0: Istio refuses that, and the answer is the same.
-		out.Backends, out.Direct = nil, &routing.Direct{Origin: r.Origin, Status: 500}
+		out.Backends, out.Direct = nil, &routing.Direct{Origin: r.Origin, Status: cmp.Or(r.MissingStatus, 500)}
 	}
+	c.missing(&out)
 	c.edits(&out)
 	c.path(&out, r)
 	switch {
@@ -70,6 +72,18 @@ func (c *converter) carryRule(r *routing.Rule) (routing.Rule, bool) {
 	}
 	c.treatment(&out)
 	return out, true
+}
+
+// missing tells where backends that are not there are answered otherwise.
+func (c *converter) missing(r *routing.Rule) {
+	i := slices.IndexFunc(r.Backends, func(b routing.Backend) bool { return b.Invalid != "" })
+	if r.MissingStatus == 0 || c.to == Istio && i >= 0 && r.Backends[i].Subset != "" {
+		return
+	}
+	if i >= 0 {
+		c.lose(r.Backends[i].Origin, "missingStatus", strconv.Itoa(int(r.MissingStatus)), "requests for what is not there are answered with 500 there")
+	}
+	r.MissingStatus = 0
 }
 
 // changedPath says whether a prefix of characters became one of segments.

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"regexp"
@@ -131,7 +132,7 @@ func treated(r *routing.Rule, q *request) outcome {
 		total += uint64(r.Backends[i].Weight.Value)
 	}
 	if total == 0 {
-		o["rule"] = `direct 500 ""`
+		o["rule"] = fmt.Sprintf(`direct %d ""`, cmp.Or(r.MissingStatus, 500))
 		return o
 	}
 	o["rule"] = "forward"
@@ -140,6 +141,9 @@ func treated(r *routing.Rule, q *request) outcome {
 		to := fmt.Sprintf("%s:%d/%s", b.Service, b.Port, b.Subset)
 		if b.Invalid != "" {
 			to = "500"
+			if r.MissingStatus != 0 {
+				o["missingStatus"] = fmt.Sprint(r.MissingStatus)
+			}
 		}
 		to += editText(b.RequestHeaders) + editText(b.ResponseHeaders)
 		shares[to] += 100 * float64(b.Weight.Value) / float64(total)
