@@ -11,6 +11,7 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/policy"
 	"github.com/reclosermesh/recloser/internal/control/report"
 	"github.com/reclosermesh/recloser/internal/control/source"
+	"github.com/reclosermesh/recloser/internal/control/translate"
 	"github.com/reclosermesh/recloser/internal/control/xds"
 )
 
@@ -69,6 +70,13 @@ func (c *Control) Problems() []lint.Finding {
 func (c *Control) Policy(namespace, service string, port uint16) (*policy.Effective, error) {
 	s := c.state.Load()
 	return effective(s.view.Policy, s.findings(), model.Client{Namespace: namespace}, model.Name{Namespace: namespace, Name: service}, port)
+}
+
+// HasBreaker tells whether the endpoints of a client's cluster have breakers.
+// It is not known of clusters that are of no service in the World.
+func (c *Control) HasBreaker(client model.Client, cluster string) (has, known bool) {
+	e, known := translate.EffectiveOf(c.state.Load().view, client, cluster)
+	return known && (e.Breaker != nil || e.Outlier != nil), known
 }
 
 // effective is a policy with all that is wrong with its service, also what the

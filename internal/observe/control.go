@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -155,30 +154,19 @@ func client(w *model.World, node string) breakers.Client {
 // Breakers implements Reports.
 func (p plane) Breakers() []breakers.Report {
 	w := p.c.World()
-	off := map[string]bool{}
 	var out []breakers.Report
 	for _, c := range p.c.Reports().Clusters() {
 		if last := len(out) - 1; last < 0 || out[last].Client.Node != c.Node {
-			out = append(out, breakers.Report{Client: client(w, c.Node), Off: off})
+			out = append(out, breakers.Report{Client: client(w, c.Node), Off: map[string]bool{}})
 		}
 		r := &out[len(out)-1]
 		r.Clusters = append(r.Clusters, c.ClusterState)
-		if _, known := off[c.GetCluster()]; !known {
-			off[c.GetCluster()] = p.hasNoBreaker(c.GetCluster())
-		}
+		has, known := p.c.HasBreaker(model.Client{
+			Namespace: r.Client.Namespace, Workload: r.Client.Workload, Kind: r.Client.Kind,
+		}, c.GetCluster())
+		r.Off[c.GetCluster()] = known && !has
 	}
 	return out
-}
-
-// hasNoBreaker tells whether a cluster's service is known to have none.
-func (p plane) hasNoBreaker(cluster string) bool {
-	s := breakers.ServiceOf(cluster)
-	port, err := strconv.ParseUint(s.Port, 10, 16)
-	if err != nil {
-		return false
-	}
-	e, err := p.c.Policy(s.Namespace, s.Name, uint16(port))
-	return err == nil && e.Breaker == nil
 }
 
 // waiting is the number of events that may wait for a slow reader.

@@ -32,7 +32,7 @@ func cluster(v View, k Key) Result {
 		return inboundCluster(v, k, port)
 	}
 	assignment, via := cutVia(k.Name)
-	service, port, subset, ok := ParseCluster(assignment)
+	service, _, _, ok := ParseCluster(assignment)
 	if !ok {
 		return Result{}
 	}
@@ -40,8 +40,8 @@ func cluster(v View, k Key) Result {
 	if via != (model.Name{}) {
 		r.Deps = append(r.Deps, Dep{Kind: OnService, Name: via})
 	}
-	e, err := v.Policy.EffectiveVia(k.Client, via, service, port, subset)
-	if err != nil {
+	e, ok := EffectiveOf(v, k.Client, k.Name)
+	if !ok {
 		return r // there is no such service or port
 	}
 	c := &clusterv3.Cluster{
@@ -70,6 +70,18 @@ func cluster(v View, k Key) Result {
 	c.TransportSocket = transportSocket(e.TLS, endpointProtocol(e))
 	r.Resources = one(k.Name, c)
 	return r
+}
+
+// EffectiveOf is the policy that a client's cluster is made of. It is false for a
+// cluster of a service or port that is not there.
+func EffectiveOf(v View, client model.Client, cluster string) (*policy.Effective, bool) {
+	name, via := cutVia(cluster)
+	service, port, subset, ok := ParseCluster(name)
+	if !ok {
+		return nil, false
+	}
+	e, err := v.Policy.EffectiveVia(client, via, service, port, subset)
+	return e, err == nil
 }
 
 // edsConfig says which endpoints a cluster has, where they are not called as it

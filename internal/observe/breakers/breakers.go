@@ -43,6 +43,11 @@ type Service struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"`
 	Port      string `json:"port,omitempty"`
+	// Subset is one of a DestinationRule's; empty for the whole service.
+	Subset string `json:"subset,omitempty"`
+	// Via is the service, NAME.NAMESPACE, by way of which requests come and whose
+	// breaker it is; empty for its own.
+	Via string `json:"via,omitempty"`
 }
 
 // Endpoint is the instance behind a breaker.
@@ -185,10 +190,12 @@ func instant(t *timestamppb.Timestamp) *time.Time {
 }
 
 // ServiceOf reads the service from a cluster's name,
-// outbound|PORT||SERVICE.NAMESPACE.svc.cluster.local. Of a name that is built
-// otherwise it makes the whole name the service's.
+// outbound|PORT|SUBSET|SERVICE.NAMESPACE.svc.cluster.local, which |via|SERVICE.NAMESPACE
+// may follow. Of a name that is built otherwise it makes the whole name the
+// service's.
 func ServiceOf(cluster string) Service {
-	parts := strings.Split(cluster, "|")
+	own, via, _ := strings.Cut(cluster, "|via|")
+	parts := strings.Split(own, "|")
 	if len(parts) != 4 {
 		return Service{Name: cluster}
 	}
@@ -197,5 +204,5 @@ func ServiceOf(cluster string) Service {
 	if name == "" {
 		return Service{Name: cluster}
 	}
-	return Service{Namespace: namespace, Name: name, Port: parts[1]}
+	return Service{Namespace: namespace, Name: name, Port: parts[1], Subset: parts[2], Via: via}
 }

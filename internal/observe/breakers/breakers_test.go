@@ -248,12 +248,13 @@ func TestEventFilter(t *testing.T) {
 
 func TestServiceOf(t *testing.T) {
 	for in, want := range map[string]Service{
-		bb:                             {"demo", "bb", "8080"},
-		"outbound|80||bb":              {"", "bb", "80"},
-		"outbound|80|v1|bb.demo.svc.x": {"demo", "bb", "80"},
-		"inbound|8080||":               {"", "inbound|8080||", ""},
-		"custom":                       {"", "custom", ""},
-		"":                             {"", "", ""},
+		bb:                             {Namespace: "demo", Name: "bb", Port: "8080"},
+		"outbound|80||bb":              {Name: "bb", Port: "80"},
+		"outbound|80|v1|bb.demo.svc.x": {Namespace: "demo", Name: "bb", Port: "80", Subset: "v1"},
+		bb + "|via|cc.demo":            {Namespace: "demo", Name: "bb", Port: "8080", Via: "cc.demo"},
+		"inbound|8080||":               {Name: "inbound|8080||"},
+		"custom":                       {Name: "custom"},
+		"":                             {},
 	} {
 		if got := ServiceOf(in); got != want {
 			t.Errorf("%q is %+v, want %+v", in, got, want)

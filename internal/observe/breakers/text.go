@@ -48,6 +48,13 @@ func (s Style) service(v Service) string {
 	if v.Port != "" {
 		out += ":" + v.Port
 	}
+	if v.Subset != "" {
+		out += " subset " + v.Subset
+	}
+	if v.Via != "" {
+		name, namespace, _ := strings.Cut(v.Via, ".")
+		out += " via " + s.service(Service{Namespace: namespace, Name: name})
+	}
 	return out
 }
 
