@@ -1,6 +1,9 @@
 package translate
 
 import (
+	"maps"
+	"slices"
+
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -53,9 +56,39 @@ func timed(out *breakerv1.Breaker, o *policy.Outlier) {
 		PanicThreshold:     float64(o.MinHealthPercent.Value),
 	}
 	out.SweepInterval = durationpb.New(o.Interval.Value)
-	if codes := o.HTTPErrorCodes.Value; o.SplitLocalOrigin.Value || len(codes) > 0 {
-		out.Classification = &breakerv1.Classification{SplitLocalOrigin: o.SplitLocalOrigin.Value, Failures: runs(codes)}
+	out.Classification = &breakerv1.Classification{
+		SplitLocalOrigin: o.SplitLocalOrigin.Value,
+		Failures:         runs(o.HTTPErrorCodes.Value),
+		GrpcFailures:     grpcFailures(o.HTTPErrorCodes.Value),
 	}
+}
+
+// grpcStatus is the status of HTTP that Envoy takes a code of gRPC for; what is
+// left out is none of an error.
+var grpcStatus = map[uint32]uint32{ //nolint:gochecknoglobals // a table
+	1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400,
+	10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401,
+}
+
+// cancelled is the nearest to no code at all, since an empty list means
+// Linkerd's: what a caller has cancelled is never counted.
+const cancelled = 1
+
+// grpcFailures are the codes of gRPC that count where these statuses do, and
+// 500 to 599 where none is given. Envoy sees them in answers without a body
+// only, ours also in trailers.
+func grpcFailures(statuses []uint32) []uint32 {
+	var out []uint32
+	for _, code := range slices.Sorted(maps.Keys(grpcStatus)) {
+		s := grpcStatus[code]
+		if len(statuses) == 0 && s >= 500 || slices.Contains(statuses, s) {
+			out = append(out, code)
+		}
+	}
+	if len(out) == 0 {
+		return []uint32{cancelled}
+	}
+	return out
 }
 
 // probing shuts and tries again as Linkerd does.

@@ -102,8 +102,15 @@ func TestTimedBreaker(t *testing.T) {
 		t.Errorf("recovery %v", r)
 	}
 	if b.GetSweepInterval().AsDuration() != 10*time.Second || b.GetGuards().GetMaxEjectionPercent().GetValue() != 10 ||
-		b.GetGuards().GetPanicThreshold() != 0 || b.GetFailFast().AsDuration() != 0 || b.GetClassification() != nil {
+		b.GetGuards().GetPanicThreshold() != 0 || b.GetFailFast().AsDuration() != 0 ||
+		!slices.Equal(b.GetClassification().GetGrpcFailures(), []uint32{2, 4, 12, 13, 14, 15}) || b.GetClassification().GetFailures() != nil {
 		t.Errorf("%v", b)
+	}
+	for codes, want := range map[[2]uint32][]uint32{{503, 429}: {8, 14}, {418, 418}: {1}} {
+		b := of(&networkingv1.OutlierDetection{OutlierDetectionHttpErrorCodes: codes[:]})
+		if got := b.GetClassification().GetGrpcFailures(); !slices.Equal(got, want) {
+			t.Errorf("%v: codes of gRPC %v, want %v", codes, got, want)
+		}
 	}
 	b = of(&networkingv1.OutlierDetection{
 		Consecutive_5XxErrors: wrapperspb.UInt32(0), ConsecutiveGatewayErrors: wrapperspb.UInt32(3),
