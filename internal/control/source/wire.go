@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -15,18 +18,21 @@ func Encode(o *Object) (json.RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Key, err)
 	}
-	var has metav1.TypeMeta
-	if err := json.Unmarshal(raw, &has); err != nil {
-		return nil, fmt.Errorf("%s: %w", o.Key, err)
+	has, ok := o.Value.(interface {
+		GroupVersionKind() schema.GroupVersionKind
+	})
+	if !ok || len(raw) < 2 || raw[0] != '{' {
+		return nil, fmt.Errorf("%s: a %T is no object", o.Key, o.Value)
 	}
-	if has.APIVersion != "" && has.Kind != "" {
+	switch is := has.GroupVersionKind(); {
+	case is.Version != "" && is.Kind != "":
 		return raw, nil
+	case is != (schema.GroupVersionKind{}):
+		return nil, fmt.Errorf("%s: it has apiVersion %q and kind %q, and needs both or none", o.Key, is.GroupVersion(), is.Kind)
 	}
 	// It was made by a program, which need not say what a Go type says already.
-	head := fmt.Sprintf(`{"apiVersion":%q,"kind":%q`, otherVersion(string(o.Kind)), string(o.Kind))
-	if has.APIVersion != "" || has.Kind != "" || len(raw) < 2 || raw[0] != '{' {
-		return nil, fmt.Errorf("%s: it has apiVersion %q and kind %q, and needs both or none", o.Key, has.APIVersion, has.Kind)
-	}
+	kind, _, _ := strings.Cut(string(o.Kind), ".") // without a group
+	head := fmt.Sprintf(`{"kind":%q,"apiVersion":%q`, kind, otherVersion(string(o.Kind)))
 	if string(raw) == "{}" {
 		return json.RawMessage(head + "}"), nil
 	}
