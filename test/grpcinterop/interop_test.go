@@ -43,6 +43,10 @@ func TestInterop(t *testing.T) {
 		{name: "breaker", proxies: 2, failures: 7},
 		{name: "TLS between", proxies: 2, listener: mesh.Listener{TLS: &certificate}},
 		{name: "one stream a connection", proxies: 1, streams: 1},
+		{name: "retries", proxies: 2, listener: mesh.Listener{Retry: map[string]any{
+			"retry_on":    "reset,connect-failure,refused-stream,cancelled,deadline-exceeded,internal,resource-exhausted,unavailable",
+			"num_retries": 3,
+		}}},
 	} {
 		t.Run(way.name, func(t *testing.T) {
 			chain := mesh.StartChain(t, way.proxies, mesh.HTTP2, mesh.Cluster{

@@ -31,7 +31,7 @@ func StartChain(t testing.TB, n int, between Protocol, cluster Cluster, listener
 			l.Name, l.Inbound = "inbound", true
 		}
 		if l.TCP == "" {
-			l.Routes = []Route{{Cluster: hop.Name}}
+			l.Routes = []Route{{Cluster: hop.Name, Retry: listener.Retry}}
 		}
 		if i < n {
 			l.TLS = nil

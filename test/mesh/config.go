@@ -28,6 +28,7 @@ type Listener struct {
 	Stream time.Duration  // of an exchange without a byte; 0: default
 	HCM    map[string]any // more fields of the HttpConnectionManager
 	TLS    *Certificate   // the listener speaks TLS and offers h2 and http/1.1
+	Retry  map[string]any // retry_policy of the routes that StartChain makes; nil: none
 }
 
 // Certificate names the files of a certificate and its key.
@@ -38,7 +39,8 @@ type Route struct {
 	Prefix  string // "": all
 	Domain  string // of the virtual host; "": all
 	Cluster string
-	Timeout time.Duration // of the whole exchange; 0: none
+	Timeout time.Duration  // of the whole exchange; 0: none
+	Retry   map[string]any // retry_policy; nil: none
 }
 
 // Protocol is what a cluster's endpoints speak.
@@ -166,10 +168,14 @@ func virtualHosts(routes []Route) []map[string]any {
 		if prefix == "" {
 			prefix = "/"
 		}
+		action := map[string]any{"cluster": r.Cluster, "timeout": seconds(r.Timeout)}
+		if r.Retry != nil {
+			action["retry_policy"] = r.Retry
+		}
 		hosts[i]["routes"] = append(hosts[i]["routes"].([]any), map[string]any{
 			"name":  domain + prefix,
 			"match": map[string]any{"prefix": prefix},
-			"route": map[string]any{"cluster": r.Cluster, "timeout": seconds(r.Timeout)},
+			"route": action,
 		})
 	}
 	return hosts
