@@ -71,10 +71,11 @@ type matchError struct {
 func alternativesOf(m *source.GroupMatch) ([]routing.Match, *matchError) {
 	var base routing.Match
 	if expr := m.PathRegex; expr != "" && expr != ".*" {
-		if _, err := regexp.Compile(expr); err != nil {
+		anchored := strings.TrimPrefix(expr, "^")
+		if err := compiles(anchored); err != nil {
 			return nil, &matchError{"pathRegex", expr, "bad-regex", "RE2, such as /api/.*", err}
 		}
-		expr = "(?:" + strings.TrimPrefix(expr, "^") + ").*"
+		expr = "(?:" + anchored + ").*"
 		base.Paths = []routing.PathMatch{{Kind: routing.PathRegex, Value: expr}}
 	}
 	names := make([]string, 0, len(m.Headers))
@@ -88,7 +89,7 @@ func alternativesOf(m *source.GroupMatch) ([]routing.Match, *matchError) {
 		if !httpguts.ValidHeaderFieldName(strings.TrimPrefix(name, ":")) {
 			return nil, &matchError{field, name, "bad-header", "a name such as user-agent", fmt.Errorf("this is not the name of a header")}
 		}
-		if _, err := regexp.Compile(expr); err != nil {
+		if err := compiles(expr); err != nil {
 			return nil, &matchError{field, expr, "bad-regex", "RE2, such as .*Firefox.*", err}
 		}
 		base.Headers = append(base.Headers, routing.HeaderMatch{Name: strings.ToLower(name), Text: routing.Text{Kind: routing.Regex, Value: expr}})
@@ -106,4 +107,13 @@ func alternativesOf(m *source.GroupMatch) ([]routing.Match, *matchError) {
 		}}}))
 	}
 	return out, nil
+}
+
+// compiles tells why an expression is none, alone and inside of another.
+func compiles(expr string) error {
+	if _, err := regexp.Compile(expr); err != nil {
+		return err
+	}
+	_, err := regexp.Compile("(?:" + expr + ")")
+	return err
 }
