@@ -17,13 +17,16 @@ const unset = "Recloser"
 
 // settings are what a rule says of how its requests are treated.
 func settings(r *routing.Rule) []Setting {
-	l := settingList{
-		setting("timeout.request", r.Timeouts.Request, none(time.Duration.String)),
-		setting("timeout.backend", r.Timeouts.Backend, none(time.Duration.String)),
-		setting("timeout.response", r.Timeouts.Response, none(time.Duration.String)),
+	var l settingList
+	if r.Redirect == nil && r.Direct == nil {
+		l = append(l,
+			setting("timeout.request", r.Timeouts.Request, none(time.Duration.String)),
+			setting("timeout.backend", r.Timeouts.Backend, none(time.Duration.String)),
+			setting("timeout.response", r.Timeouts.Response, none(time.Duration.String)))
+		l.ifSet("timeout.idle", r.Timeouts.Idle)
+		l.retry(r)
 	}
-	l.ifSet("timeout.idle", r.Timeouts.Idle)
-	if l.retry(r); r.Rewrite != nil {
+	if r.Rewrite != nil {
 		l.rewrite(r.Rewrite)
 	}
 	if r.Redirect != nil {
