@@ -16,13 +16,14 @@ import (
 // again gives the same.
 func (c *converter) carry(rules []routing.Rule) []routing.Rule {
 	out := make([]routing.Rule, 0, len(rules))
+	c.grpc = c.to != Istio && ofGRPC(rules)
 	for i := range rules {
 		if r, ok := c.carryRule(&rules[i]); ok {
 			out = append(out, r)
 		}
 	}
-	if c.to == Istio {
-		return out // it keeps the order of rules
+	if c.to == Istio || c.grpc {
+		return out // in the order that the dialect has
 	}
 	return c.inOrder(out)
 }
@@ -31,9 +32,12 @@ func (c *converter) carry(rules []routing.Rule) []routing.Rule {
 func (c *converter) carryRule(r *routing.Rule) (routing.Rule, bool) {
 	out := *r
 	var why string
-	if c.to == Istio {
+	switch {
+	case c.to == Istio:
 		out.Match, why = istioMatch(r.Match)
-	} else {
+	case c.grpc:
+		out.Match, why = grpcMatch(r.Match)
+	default:
 		out.Match, why = gatewayMatch(r.Match)
 	}
 	if why != "" {
@@ -71,13 +75,16 @@ func (c *converter) carryRule(r *routing.Rule) (routing.Rule, bool) {
 		}
 	}
 	c.treatment(&out)
+	if c.grpc {
+		c.noGRPC(&out)
+	}
 	return out, true
 }
 
 // missing tells where backends that are not there are answered otherwise.
 func (c *converter) missing(r *routing.Rule) {
 	i := slices.IndexFunc(r.Backends, func(b routing.Backend) bool { return b.Invalid != "" })
-	if r.MissingStatus == 0 || c.to == Istio && i >= 0 && r.Backends[i].Subset != "" {
+	if r.MissingStatus == 0 || c.grpc || c.to == Istio && i >= 0 && r.Backends[i].Subset != "" {
 		return
 	}
 	if i >= 0 {

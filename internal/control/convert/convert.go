@@ -8,8 +8,8 @@
 // silence. A rule whose match cannot be said is left out as a whole, because
 // its requests would otherwise not be the same ones.
 //
-//   - gateway-api: HTTPRoutes with their own retries and timeouts, an
-//     XBackendTrafficPolicy for retry budgets, and Linkerd's annotations of
+//   - gateway-api: HTTPRoutes with their own retries and timeouts, GRPCRoutes
+//     where rules come of such, an XBackendTrafficPolicy for retry budgets, and Linkerd's annotations of
 //     Services for breakers, for which Gateway API has nothing.
 //   - istio: VirtualServices and DestinationRules.
 //   - linkerd: HTTPRoutes with what Linkerd does of them, one for each rule,
@@ -136,6 +136,8 @@ type converter struct {
 	table *policy.Table
 	to    Dialect
 	out   *Result
+	// grpc: the rules at hand are those of GRPCRoutes.
+	grpc bool
 	// annotations that Services get, by service.
 	annotations map[model.Name]map[string]string
 	// subsetsFound are the subsets that rules lead to; see subsets.
@@ -177,7 +179,7 @@ func (r *Result) sort() {
 		return cmp.Or(cmp.Compare(a.meta("namespace"), b.meta("namespace")), cmp.Compare(a.kind(), b.kind()), cmp.Compare(a.meta("name"), b.meta("name")))
 	})
 	slices.SortStableFunc(r.Lost, func(a, b Loss) int {
-		return cmp.Or(cmp.Compare(a.Object, b.Object), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Setting, b.Setting), cmp.Compare(a.Why, b.Why))
+		return cmp.Or(cmp.Compare(a.Object, b.Object), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Setting, b.Setting), cmp.Compare(a.Value, b.Value), cmp.Compare(a.Where, b.Where), cmp.Compare(a.Why, b.Why))
 	})
 	r.Lost = slices.Compact(r.Lost)
 }

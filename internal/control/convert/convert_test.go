@@ -15,7 +15,7 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
-var meshes = flag.Int("meshes", 30, "how many generated meshes are converted to every dialect")
+var meshes = flag.Int("meshes", 50, "how many generated meshes are converted to every dialect")
 
 // read makes a World of manifests, with what is wrong with them.
 func read(t testing.TB, manifests string) (*model.World, *policy.Table, []source.Problem) {

@@ -83,9 +83,17 @@ func (c *converter) httpRoute(v *portView, n int, rules []routing.Rule) Manifest
 	var out list
 	names := map[string]bool{}
 	for i := range rules {
-		out = append(out, c.httpRule(&rules[i], namespace, ruleName(rules[i].Name, names)))
+		if name := ruleName(rules[i].Name, names); c.grpc {
+			out = append(out, c.grpcRule(&rules[i], namespace, name))
+		} else {
+			out = append(out, c.httpRule(&rules[i], namespace, name))
+		}
 	}
-	m := manifest("gateway.networking.k8s.io/v1", "HTTPRoute", namespace, name, object{"parentRefs": list{parent}, "rules": out})
+	kind := "HTTPRoute"
+	if c.grpc {
+		kind = "GRPCRoute"
+	}
+	m := manifest("gateway.networking.k8s.io/v1", kind, namespace, name, object{"parentRefs": list{parent}, "rules": out})
 	if a := c.routeAnnotations(&rules[0]); len(a) > 0 && len(rules) == 1 {
 		m["metadata"].(object)["annotations"] = a
 	}

@@ -31,7 +31,9 @@ func (m *maker) mesh() string {
 		m.doc("apiVersion: v1\nkind: Service\nmetadata:\n  name: %s\n  namespace: %s\n  annotations: {%s}\nspec: {ports: %s}", s.name, s.ns, m.annotations(), s.ports)
 	}
 	for i := range 1 + m.IntN(3) {
-		switch m.IntN(6) {
+		switch m.IntN(7) {
+		case 6:
+			m.grpcRoute(i)
 		case 0, 1:
 			m.virtualService(i)
 		case 2, 3:
@@ -146,6 +148,17 @@ func (m *maker) httpRoute(i int) {
 	}
 	m.doc("apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r%d, namespace: %s, annotations: {%s}}\nspec:\n  parentRefs: [{group: '', kind: Service, name: %s, namespace: %s%s}]\n  rules:\n  - %s",
 		i, pick(m, "one", "two"), strings.Join(notes, ", "), name, ns, pick(m, "", fmt.Sprintf(", port: %d", port)), strings.Join(rules, "\n  - "))
+}
+
+func (m *maker) grpcRoute(i int) {
+	var rules []string
+	for range 1 + m.IntN(3) {
+		method := pick(m, "", "matches: [{method: {service: a}}], ", "matches: [{method: {service: a, method: b}}], ", "matches: [{method: {method: b}}], ",
+			"matches: [{method: {type: RegularExpression, service: 'a|b', method: '[a-c]'}}], ", "matches: [{method: {service: b}, headers: [{name: x-k, value: v}]}], ")
+		rules = append(rules, "{"+method+"backendRefs: ["+pick(m, "{name: a, port: 80}", "{name: gone, port: 80}, {name: b, port: 8080, weight: 2}")+"]}")
+	}
+	m.doc("apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {name: g%d, namespace: one, annotations: {%s}}\nspec:\n  parentRefs: [{group: '', kind: Service, name: %s}]\n  rules:\n  - %s",
+		i, pick(m, "", "retry.linkerd.io/grpc: unavailable", "timeout.linkerd.io/request: 3s"), pick(m, "a", "b"), strings.Join(rules, "\n  - "))
 }
 
 func (m *maker) gatewayRule() string {

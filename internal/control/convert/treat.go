@@ -14,6 +14,15 @@ import (
 
 // treatment carries what is done with requests on their way.
 func (c *converter) treatment(r *routing.Rule) {
+	if f := r.Fault; f != nil && c.to == Istio && (r.Timeouts.Request.Value > 0 || r.Retry != nil && r.Retry.Attempts.Value > 0) {
+		from := r.Origin
+		if f.Delay != nil {
+			from = f.Delay.Origin
+		} else if f.Abort != nil {
+			from = f.Abort.Origin
+		}
+		c.lose(from, "fault.treatment", "", "Istio switches timeouts and retries off where there is a fault")
+	}
 	if r.Fault != nil && c.to != Istio {
 		if d := r.Fault.Delay; d != nil {
 			c.lose(d.Origin, "fault.delay", d.Duration.String(), "faults cannot be said there")
@@ -124,6 +133,12 @@ func (c *converter) retry(r *routing.Rule) {
 		perTry = r.Retry.PerTry.Or(perTry)
 	}
 	if r.Retry == nil || r.Retry.Attempts.Value == 0 {
+		r.Retry = nil
+		c.backendTimeout(r, perTry)
+		return
+	}
+	if c.grpc && c.to == GatewayAPI {
+		c.lose(r.Retry.Origin, "retry", fmt.Sprint(r.Retry.Attempts.Value), "a GRPCRoute has no field for retries")
 		r.Retry = nil
 		c.backendTimeout(r, perTry)
 		return
