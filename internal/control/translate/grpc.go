@@ -31,12 +31,18 @@ func proxyless(v View, k Key) Result {
 		if k.Name == All {
 			return Result{}
 		}
+		if strings.HasPrefix(k.Name, invalidPrefix) {
+			return noBackend(k)
+		}
 		r := cluster(v, k)
 		for i := range r.Resources {
 			grpcCluster(r.Resources[i].Message.(*clusterv3.Cluster), k.Shape)
 		}
 		return r
 	case EndpointType:
+		if strings.HasPrefix(k.Name, invalidPrefix) {
+			return Result{Resources: one(k.Name, &endpointv3.ClusterLoadAssignment{ClusterName: k.Name})}
+		}
 		r := endpoints(v, k)
 		for i := range r.Resources {
 			grpcEndpoints(r.Resources[i].Message.(*endpointv3.ClusterLoadAssignment))
@@ -45,6 +51,17 @@ func proxyless(v View, k Key) Result {
 	default:
 		return Result{}
 	}
+}
+
+// noBackend stands for the clusters that do not exist because a rule names a
+// backend that is none: it has no endpoints. gRPC begins no call of a service
+// before it has all clusters of its routes, and would wait 15 s for this one.
+func noBackend(k Key) Result {
+	return Result{Resources: one(k.Name, &clusterv3.Cluster{
+		Name:                 k.Name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig:     edsConfig(k.Name, k.Name),
+	})}
 }
 
 // grpcListener is for a target as a program wrote it after "xds:///". It names

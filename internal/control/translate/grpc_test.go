@@ -139,6 +139,12 @@ func TestGRPCClusterAndEndpoints(t *testing.T) {
 	if grpcCluster(c, GRPCGo); c.LbPolicy != clusterv3.Cluster_LEAST_REQUEST {
 		t.Errorf("a newer grpc-go gets %v", c.LbPolicy)
 	}
+	for _, typeURL := range []string{ClusterType, EndpointType} {
+		k := KeyFor(typeURL, invalidCluster(nil), Node{Shape: GRPC})
+		if n := len(Generate(View{}, k).Resources); n != 1 {
+			t.Errorf("%s of a backend that is none: %d resources; gRPC waits for it", typeURL, n)
+		}
+	}
 	a := &endpointv3.ClusterLoadAssignment{Endpoints: []*endpointv3.LocalityLbEndpoints{
 		{LbEndpoints: []*endpointv3.LbEndpoint{{Metadata: &corev3.Metadata{}}, {}}},
 		{Locality: &corev3.Locality{Zone: "z"}, LoadBalancingWeight: wrapperspb.UInt32(9), Priority: 1},

@@ -16,6 +16,8 @@ const (
 	// publishedPrefix begins the names of what opens one service, and of its
 	// route configuration: "publish|svc.ns:PORT".
 	publishedPrefix = "publish|"
+	// invalidPrefix begins the names of clusters that do not exist.
+	invalidPrefix = "invalid|"
 	// All stands for all listeners or clusters of a node.
 	All = "*"
 	// AllListeners is All of that type.

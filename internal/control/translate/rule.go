@@ -128,9 +128,9 @@ func backendCluster(b *routing.Backend) string {
 
 func invalidCluster(b *routing.Backend) string {
 	if b == nil {
-		return "invalid|0||no-backend"
+		return invalidPrefix + "0||no-backend"
 	}
-	return "invalid|" + strconv.Itoa(int(b.Port)) + "|" + b.Subset + "|" + b.Service.Name + "." + b.Service.Namespace
+	return invalidPrefix + strconv.Itoa(int(b.Port)) + "|" + b.Subset + "|" + b.Service.Name + "." + b.Service.Namespace
 }
 
 func mirror(m *routing.Mirror) *routev3.RouteAction_RequestMirrorPolicy {
