@@ -144,13 +144,19 @@ func TestProven(t *testing.T) {
 	}
 }
 
+// compiled keeps expressions that are tried again and again.
+var compiled = map[string]*regexp.Regexp{}
+
 // matches is a second, plain reading of a match. Header "-" is none.
 func matches(m routing.Match, path, value string) bool {
 	full := func(expr string, ic bool, s string) bool {
 		if ic {
 			expr = "(?i)" + expr
 		}
-		return regexp.MustCompile("^(?:" + expr + ")$").MatchString(s)
+		if compiled[expr] == nil {
+			compiled[expr] = regexp.MustCompile("^(?:" + expr + ")$")
+		}
+		return compiled[expr].MatchString(s)
 	}
 	for _, p := range m.Paths {
 		v, s := p.Value, path

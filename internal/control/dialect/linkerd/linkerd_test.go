@@ -29,6 +29,16 @@ var requests = func() (out []request) {
 	return out
 }()
 
+// compiled keeps expressions that tests try again and again.
+var compiled = map[string]*regexp.Regexp{}
+
+func expression(expr string) *regexp.Regexp {
+	if compiled[expr] == nil {
+		compiled[expr] = regexp.MustCompile(expr)
+	}
+	return compiled[expr]
+}
+
 // takes is a plain reading of a match.
 func takes(m routing.Match, r request) bool {
 	for _, p := range m.Paths {
@@ -40,7 +50,7 @@ func takes(m routing.Match, r request) bool {
 			v := strings.TrimSuffix(p.Value, "/")
 			ok = r.path == v || strings.HasPrefix(r.path, v+"/")
 		default:
-			ok = regexp.MustCompile("^(?:" + p.Value + ")$").MatchString(r.path)
+			ok = expression("^(?:" + p.Value + ")$").MatchString(r.path)
 		}
 		if ok == p.Invert {
 			return false
@@ -77,7 +87,7 @@ func inLinkerd(c *source.ProfileCondition, r request) bool {
 	if !strings.HasSuffix(expr, "$") {
 		expr += "$"
 	}
-	return regexp.MustCompile(expr).MatchString(r.path)
+	return expression(expr).MatchString(r.path)
 }
 
 func randomCondition(rnd *rand.Rand, depth int) source.ProfileCondition {
@@ -272,6 +282,7 @@ func FuzzPathRegex(f *testing.F) {
 		if err != nil || strings.ContainsAny(path, "\n\r") || strings.TrimSpace(expr) == "" {
 			return
 		}
+		clear(compiled)
 		c := source.ProfileCondition{PathRegex: strings.TrimSpace(expr)}
 		if got, want := takes(routing.Match{Paths: []routing.PathMatch{p}}, request{path: path}), inLinkerd(&c, request{path: path}); got != want {
 			t.Fatalf("%q takes %q: %v, Linkerd's takes it: %v (%+v)", expr, path, got, want, p)
