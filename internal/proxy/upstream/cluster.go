@@ -28,6 +28,7 @@ type Cluster struct {
 
 	cfg    atomic.Pointer[Config]
 	limits atomic.Pointer[breaker.Limits]
+	budget atomic.Pointer[breaker.RetryBudget] // nil: none
 
 	plan      atomic.Pointer[plan] // what Pick chooses from
 	dirty     atomic.Bool          // plan is older than a breaker's last change

@@ -92,6 +92,9 @@ type Config struct {
 	// opens.
 	Breaker breaker.Config
 	Limits  breaker.LimitsConfig
+	// RetryBudget bounds retries by a share of the requests of some time, beside
+	// Limits. nil: they alone.
+	RetryBudget *breaker.RetryBudgetConfig
 	// ConnectTimeout bounds dialling one connection. 0: DefaultConnectTimeout.
 	ConnectTimeout time.Duration
 	// IdleTimeout is how long a connection stays pooled unused. 0:
@@ -199,6 +202,11 @@ func (c *Config) Validate() error {
 	}
 	if err := c.Breaker.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("cluster %q: breaker: %w", c.Name, err))
+	}
+	if c.RetryBudget != nil {
+		if err := c.RetryBudget.Validate(); err != nil {
+			errs = append(errs, fmt.Errorf("cluster %q: retry budget: %w", c.Name, err))
+		}
 	}
 	if err := balance.ValidateRing(c.MinRing, c.MaxRing); err != nil {
 		errs = append(errs, fmt.Errorf("cluster %q: %w", c.Name, err))

@@ -452,10 +452,10 @@ func TestRequestsPerConnection2(t *testing.T) {
 func TestIdleConnectionsOfHTTP2End(t *testing.T) {
 	p := newPeer2(t, 0)
 	cfg := config(p.ln.Addr().String())
-	cfg.IdleTimeout = time.Minute
+	cfg.IdleTimeout = 6 * time.Second // below what a write may take
 	s, e := endpoint2(t, cfg)
 	a := hold(t, e)
-	s.roster.sweep(breaker.Monotonic() + time.Hour)
+	s.roster.sweep(breaker.Monotonic() + 8*time.Second)
 	if e.usable() != 1 {
 		t.Fatal("a connection with a stream counts as idle")
 	}
@@ -464,12 +464,40 @@ func TestIdleConnectionsOfHTTP2End(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "it has no stream", func() bool { return e.http2.connections()[0].h2.Streams() == 0 })
-	s.roster.sweep(breaker.Monotonic() + 50*time.Second)
+	s.roster.sweep(breaker.Monotonic() + 2*time.Second)
 	if e.usable() != 1 {
 		t.Error("it went before its time")
 	}
-	s.roster.sweep(breaker.Monotonic() + 2*time.Minute)
+	s.roster.sweep(breaker.Monotonic() + 8*time.Second)
 	eventually(t, "it has ended", func() bool { return e.usable() == 0 && e.Metrics().OpenConnections() == 0 })
+}
+
+// A connection that is too old drains: its streams end in peace, new ones go to
+// another.
+func TestConnectionsOfHTTP2GrowOld(t *testing.T) {
+	p := newPeer2(t, 0)
+	cfg := config(p.ln.Addr().String())
+	cfg.MaxConnectionDuration = 10 * time.Second
+	s, e := endpoint2(t, cfg)
+	a := hold(t, e)
+	s.roster.sweep(breaker.Monotonic())
+	if e.usable() != 1 {
+		t.Fatal("it went before its time")
+	}
+	s.roster.sweep(breaker.Monotonic() + 11*time.Second)
+	if e.usable() != 0 {
+		t.Error("it is old, and still in use")
+	}
+	if err := do(e, "/now"); err != nil {
+		t.Errorf("the next: %v", err)
+	}
+	close(p.hold)
+	if err := a.wait(); err != nil {
+		t.Errorf("the stream from before: %v", err)
+	}
+	if n := p.accepted(); n != 2 {
+		t.Errorf("%d connections, want another for what came later", n)
+	}
 }
 
 func TestRemovedEndpointFinishesStreams(t *testing.T) {

@@ -12,7 +12,35 @@ import (
 
 // TryRetry counts one retry in flight if the cluster's max_retries, or its retry
 // budget, has room for it. ReleaseRetry ends it.
-func (c *Cluster) TryRetry() bool { return c.limits.Load().TryRetry() }
+func (c *Cluster) TryRetry() bool {
+	limits := c.limits.Load()
+	if !limits.TryRetry() {
+		return false
+	}
+	if b := c.budget.Load(); b != nil && !b.TryWithdraw(c.opts.Clock()) {
+		limits.ReleaseRetry()
+		return false
+	}
+	return true
+}
+
+// CountRequest tells the budget of retries, if there is one, of a request that
+// is no retry.
+func (c *Cluster) CountRequest(now time.Duration) {
+	if b := c.budget.Load(); b != nil {
+		b.Deposit(now)
+	}
+}
+
+// applyBudget keeps what a budget has counted while it stays the same.
+func (c *Cluster) applyBudget(old, cfg *Config) {
+	switch {
+	case cfg.RetryBudget == nil:
+		c.budget.Store(nil)
+	case old == nil || old.RetryBudget == nil || *old.RetryBudget != *cfg.RetryBudget:
+		c.budget.Store(breaker.NewRetryBudget(*cfg.RetryBudget))
+	}
+}
 
 // ReleaseRetry ends what TryRetry began.
 func (c *Cluster) ReleaseRetry() { c.limits.Load().ReleaseRetry() }

@@ -196,6 +196,7 @@ func (c *Cluster) apply(cfg Config, now time.Duration) {
 		l.Update(cfg.Limits)
 	}
 	c.limits.Load().SetEndpoints(len(cfg.Endpoints))
+	c.applyBudget(old, &cfg)
 	var known []*hashed // hashes is changed here only, by one at a time
 	if old != nil && old.LB == cfg.LB && old.MinRing == cfg.MinRing && old.MaxRing == cfg.MaxRing && old.TableSize == cfg.TableSize {
 		known = c.hashes

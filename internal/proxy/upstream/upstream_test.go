@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/balance"
@@ -678,3 +679,98 @@ func TestARemovedClusterServesWhoHasIt(t *testing.T) {
 		t.Error("the cluster that came back was emptied")
 	}
 }
+
+// A connection that is too old takes no new request, used or not.
+func TestConnectionsGrowOld(t *testing.T) {
+	server := newEcho(t)
+	cfg := config(server.ln.Addr().String())
+	cfg.MaxConnectionDuration, cfg.IdleTimeout = time.Minute, NoTimeout
+	s, e := endpointOf(t, cfg)
+	made := s.opts.Clock()
+	open := func() uint64 { return e.cluster.limits.Load().InFlight().Connections }
+	use := func(back time.Duration) {
+		t.Helper()
+		c, err := e.Get(back, never, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		echoOnce(t, c)
+		e.Put(c, back)
+	}
+	use(made + 30*time.Second)
+	e.cluster.closeIdle(made + 50*time.Second)
+	if open() != 1 {
+		t.Fatal("closed before its time")
+	}
+	use(made + 2*time.Minute) // given back too late to be kept
+	if open() != 0 {
+		t.Error("an old connection is kept when it is given back")
+	}
+	use(made + time.Second)
+	e.cluster.closeIdle(made + time.Hour)
+	if open() != 0 {
+		t.Error("an old connection is kept while it is idle")
+	}
+}
+
+// Without an idle timeout a connection stays as long as its peer keeps it.
+func TestNoIdleTimeout(t *testing.T) {
+	server := newEcho(t)
+	cfg := config(server.ln.Addr().String())
+	cfg.IdleTimeout = NoTimeout
+	_, e := endpointOf(t, cfg)
+	c, err := e.Get(0, never, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	echoOnce(t, c)
+	e.Put(c, 0)
+	e.cluster.closeIdle(1000 * time.Hour)
+	if e.cluster.limits.Load().InFlight().Connections != 1 {
+		t.Error("closed all the same")
+	}
+}
+
+// The probes of TCP are set on the socket, under TLS too.
+func TestTCPKeepAlive(t *testing.T) {
+	server := newEcho(t)
+	cfg := config(server.ln.Addr().String())
+	cfg.KeepAlive = net.KeepAliveConfig{Enable: true, Idle: 77 * time.Second, Interval: 7 * time.Second, Count: 5}
+	for name, wrap := range map[string]Dialer{
+		"plain": nil,
+		"within another": func(ctx context.Context, address, alpn string) (net.Conn, error) {
+			nc, err := dialTCP(ctx, address, alpn)
+			return wrapped{nc}, err
+		},
+	} {
+		cfg.Dial = wrap
+		_, e := endpointOf(t, cfg)
+		c, err := e.Get(0, never, false, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner := c.Conn
+		if w, ok := inner.(wrapped); ok {
+			inner = w.NetConn()
+		}
+		raw, err := inner.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int{}
+		err = raw.Control(func(fd uintptr) {
+			got["idle"], _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+			got["interval"], _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPINTVL)
+			got["count"], _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPCNT)
+		})
+		if err != nil || got["idle"] != 77 || got["interval"] != 7 || got["count"] != 5 {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+		e.Discard(c)
+	}
+}
+
+// wrapped is a transport around a socket.
+type wrapped struct{ net.Conn }
+
+func (w wrapped) NetConn() net.Conn { return w.Conn }
