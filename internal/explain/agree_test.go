@@ -127,7 +127,9 @@ func startMesh(t *testing.T, manifest string, client model.Client) *mesh {
 
 func (m *mesh) awaitListener(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; <-again.C {
 		c, err := net.Dial("tcp", m.outbound)
 		if err == nil {
 			_ = c.Close()
@@ -136,7 +138,6 @@ func (m *mesh) awaitListener(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the proxy does not listen: ", err)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -221,7 +221,7 @@ func (e *explainer) treat(r *routing.Rule, action *route.Action) {
 	a := e.answer
 	a.RequestHeaders, a.ResponseHeaders = ordered(r.RequestHeaders), ordered(r.ResponseHeaders)
 	a.Settings = settings(r)
-	a.Outcome = e.outcome(r, action)
+	a.Outcome = e.outcome(action)
 	if a.Outcome.Kind != Forwarded && a.Outcome.Kind != Aborted && a.Outcome.Kind != Refused {
 		return
 	}

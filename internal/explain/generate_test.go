@@ -64,7 +64,7 @@ func (g *generator) documents() []byte {
 }
 
 // subject adds a service with rules of one dialect or of several.
-func (g *generator) subject(name string, address string) {
+func (g *generator) subject(name, address string) {
 	annotations := object{}
 	if g.chance(15) {
 		annotations["recloser.io/stack-routes"] = "true"

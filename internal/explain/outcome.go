@@ -3,14 +3,13 @@ package explain
 import (
 	"fmt"
 
-	"github.com/reclosermesh/recloser/internal/control/routing"
 	"github.com/reclosermesh/recloser/internal/proxy/filter"
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
 )
 
 // outcome does what the request path does with an action, in its order.
-func (e *explainer) outcome(r *routing.Rule, action *route.Action) Outcome {
+func (e *explainer) outcome(action *route.Action) Outcome {
 	if fields, ok := action.CORS.Preflight(nil, e.request); ok {
 		return Outcome{Kind: Preflight, Status: 200, Headers: headers(fields)}
 	}

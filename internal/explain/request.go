@@ -46,7 +46,7 @@ func ParseRequest(line string, headers []string) (*Request, error) {
 		return nil, err
 	}
 	words := strings.Fields(line)
-	target := ""
+	var target string
 	switch len(words) {
 	case 1:
 		target = words[0]

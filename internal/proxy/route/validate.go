@@ -80,10 +80,12 @@ func (r *Rule) validateTimes(at string) error {
 		name string
 		d    time.Duration
 	}{
-		{"timeout", r.Timeout}, {"response_timeout", r.ResponseTimeout}, {"max_stream_duration", r.MaxStream},
+		{"timeout", r.Timeout},
+		{"response_timeout", r.ResponseTimeout},
+		{"max_stream_duration", r.MaxStream},
 		{"idle_timeout", r.IdleTimeout},
 	} {
-		if t.d < 0 && !(t.name == "idle_timeout" && t.d == NoTimeout) {
+		if t.d < 0 && (t.name != "idle_timeout" || t.d != NoTimeout) {
 			errs = append(errs, fmt.Errorf("%s.%s %v: must not be negative", at, t.name, t.d))
 		}
 	}

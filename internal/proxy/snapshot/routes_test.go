@@ -46,7 +46,8 @@ func TestRouteActions(t *testing.T) {
 				"requestHeadersToAdd": [{"header": {"key": "k", "value": "v"}}], "responseHeadersToRemove": ["z"]}]}}`,
 			route.Rule{
 				RequestHeaders: []filter.Edit{
-					edit(filter.Remove, "x", ""), edit(filter.Add, "a", "1"), {Op: filter.Set, Name: "b", Value: "2", KeepEmpty: true},
+					edit(filter.Remove, "x", ""), edit(filter.Add, "a", "1"),
+					{Op: filter.Set, Name: "b", Value: "2", KeepEmpty: true},
 					edit(filter.AddIfAbsent, "c", "3"), edit(filter.SetIfPresent, "d", "4"), edit(filter.Set, "e", "5"), edit(filter.Add, "f", "6"),
 				},
 				ResponseHeaders: []filter.Edit{edit(filter.Remove, "y", ""), edit(filter.Add, "r", "%RESPONSE_CODE%")},
@@ -109,7 +110,9 @@ func TestRouteActions(t *testing.T) {
 			route.Rule{Hash: []route.HashConfig{
 				{Kind: route.HashHeader, Name: "x-user", Terminal: true},
 				{Kind: route.HashCookie, Name: "s", Generate: true, TTL: time.Minute, Path: "/", Attributes: []route.CookieAttribute{{Name: "Secure"}}},
-				{Kind: route.HashCookie, Name: "t"}, {Kind: route.HashSourceIP}, {Kind: route.HashQuery, Name: "q"},
+				{Kind: route.HashCookie, Name: "t"},
+				{Kind: route.HashSourceIP},
+				{Kind: route.HashQuery, Name: "q"},
 			}},
 		},
 		{
