@@ -163,6 +163,7 @@ func (x *exchange) choose() telemetry.Reason {
 		return telemetry.LimitOverflow
 	}
 	x.limits = limits
+	x.cluster.CountRequest(x.start)
 	return x.edit()
 }
 
@@ -217,8 +218,8 @@ func (x *exchange) connectBefore() time.Duration {
 	if before == 0 {
 		before = x.srv.clock() + x.srv.t.Stream
 	}
-	if x.tries.ends != 0 {
-		before = min(before, x.tries.ends)
+	if ends := x.tryEnds(); ends != 0 {
+		before = min(before, ends)
 	}
 	return before
 }

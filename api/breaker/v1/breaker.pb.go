@@ -71,7 +71,7 @@ func (x Recovery_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Recovery_Mode.Descriptor instead.
 func (Recovery_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{9, 0}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{10, 0}
 }
 
 type Recovery_Backoff int32
@@ -123,7 +123,7 @@ func (x Recovery_Backoff) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Recovery_Backoff.Descriptor instead.
 func (Recovery_Backoff) EnumDescriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{9, 1}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{10, 1}
 }
 
 // Breaker is the whole policy of one cluster's breakers.
@@ -142,6 +142,9 @@ type Breaker struct {
 	MaxWaiting *wrapperspb.UInt32Value `protobuf:"bytes,7,opt,name=max_waiting,json=maxWaiting,proto3" json:"max_waiting,omitempty"`
 	// Interval of the statistical detectors and of timed re-admission. Unset: 10s.
 	SweepInterval *durationpb.Duration `protobuf:"bytes,8,opt,name=sweep_interval,json=sweepInterval,proto3" json:"sweep_interval,omitempty"`
+	// Bound of retries that is a share of the requests of some time. Unset: that
+	// of circuit_breakers, which Envoy knows too.
+	RetryBudget   *RetryBudget `protobuf:"bytes,9,opt,name=retry_budget,json=retryBudget,proto3" json:"retry_budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +235,77 @@ func (x *Breaker) GetSweepInterval() *durationpb.Duration {
 	return nil
 }
 
+func (x *Breaker) GetRetryBudget() *RetryBudget {
+	if x != nil {
+		return x.RetryBudget
+	}
+	return nil
+}
+
+// RetryBudget allows as many retries in each `ttl` as `ratio` times the
+// requests in it, and `min_per_second` in any case.
+type RetryBudget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0 to 1000.
+	Ratio        float64 `protobuf:"fixed64,1,opt,name=ratio,proto3" json:"ratio,omitempty"`
+	MinPerSecond uint32  `protobuf:"varint,2,opt,name=min_per_second,json=minPerSecond,proto3" json:"min_per_second,omitempty"`
+	// 1s to 60s.
+	Ttl           *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryBudget) Reset() {
+	*x = RetryBudget{}
+	mi := &file_breaker_v1_breaker_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryBudget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryBudget) ProtoMessage() {}
+
+func (x *RetryBudget) ProtoReflect() protoreflect.Message {
+	mi := &file_breaker_v1_breaker_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryBudget.ProtoReflect.Descriptor instead.
+func (*RetryBudget) Descriptor() ([]byte, []int) {
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RetryBudget) GetRatio() float64 {
+	if x != nil {
+		return x.Ratio
+	}
+	return 0
+}
+
+func (x *RetryBudget) GetMinPerSecond() uint32 {
+	if x != nil {
+		return x.MinPerSecond
+	}
+	return 0
+}
+
+func (x *RetryBudget) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
 type Detector struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Kind:
@@ -254,7 +328,7 @@ type Detector struct {
 
 func (x *Detector) Reset() {
 	*x = Detector{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[1]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -266,7 +340,7 @@ func (x *Detector) String() string {
 func (*Detector) ProtoMessage() {}
 
 func (x *Detector) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[1]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -279,7 +353,7 @@ func (x *Detector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Detector.ProtoReflect.Descriptor instead.
 func (*Detector) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{1}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Detector) GetKind() isDetector_Kind {
@@ -445,7 +519,7 @@ type Consecutive struct {
 
 func (x *Consecutive) Reset() {
 	*x = Consecutive{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[2]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +531,7 @@ func (x *Consecutive) String() string {
 func (*Consecutive) ProtoMessage() {}
 
 func (x *Consecutive) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[2]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +544,7 @@ func (x *Consecutive) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consecutive.ProtoReflect.Descriptor instead.
 func (*Consecutive) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{2}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Consecutive) GetFailures() uint32 {
@@ -492,7 +566,7 @@ type SuccessRateEwma struct {
 
 func (x *SuccessRateEwma) Reset() {
 	*x = SuccessRateEwma{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[3]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +578,7 @@ func (x *SuccessRateEwma) String() string {
 func (*SuccessRateEwma) ProtoMessage() {}
 
 func (x *SuccessRateEwma) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[3]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +591,7 @@ func (x *SuccessRateEwma) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuccessRateEwma.ProtoReflect.Descriptor instead.
 func (*SuccessRateEwma) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{3}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SuccessRateEwma) GetThreshold() float64 {
@@ -547,7 +621,7 @@ type SuccessRateWindow struct {
 
 func (x *SuccessRateWindow) Reset() {
 	*x = SuccessRateWindow{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[4]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +633,7 @@ func (x *SuccessRateWindow) String() string {
 func (*SuccessRateWindow) ProtoMessage() {}
 
 func (x *SuccessRateWindow) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[4]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +646,7 @@ func (x *SuccessRateWindow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuccessRateWindow.ProtoReflect.Descriptor instead.
 func (*SuccessRateWindow) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{4}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SuccessRateWindow) GetThreshold() float64 {
@@ -608,7 +682,7 @@ type SuccessRateOutlier struct {
 
 func (x *SuccessRateOutlier) Reset() {
 	*x = SuccessRateOutlier{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[5]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -620,7 +694,7 @@ func (x *SuccessRateOutlier) String() string {
 func (*SuccessRateOutlier) ProtoMessage() {}
 
 func (x *SuccessRateOutlier) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[5]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -633,7 +707,7 @@ func (x *SuccessRateOutlier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuccessRateOutlier.ProtoReflect.Descriptor instead.
 func (*SuccessRateOutlier) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{5}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SuccessRateOutlier) GetFactor() float64 {
@@ -669,7 +743,7 @@ type FailurePercentage struct {
 
 func (x *FailurePercentage) Reset() {
 	*x = FailurePercentage{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[6]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +755,7 @@ func (x *FailurePercentage) String() string {
 func (*FailurePercentage) ProtoMessage() {}
 
 func (x *FailurePercentage) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[6]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +768,7 @@ func (x *FailurePercentage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailurePercentage.ProtoReflect.Descriptor instead.
 func (*FailurePercentage) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{6}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FailurePercentage) GetThreshold() float64 {
@@ -731,7 +805,7 @@ type SlowCalls struct {
 
 func (x *SlowCalls) Reset() {
 	*x = SlowCalls{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[7]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +817,7 @@ func (x *SlowCalls) String() string {
 func (*SlowCalls) ProtoMessage() {}
 
 func (x *SlowCalls) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[7]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +830,7 @@ func (x *SlowCalls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlowCalls.ProtoReflect.Descriptor instead.
 func (*SlowCalls) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{7}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SlowCalls) GetDuration() *durationpb.Duration {
@@ -797,7 +871,7 @@ type HungCalls struct {
 
 func (x *HungCalls) Reset() {
 	*x = HungCalls{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[8]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -809,7 +883,7 @@ func (x *HungCalls) String() string {
 func (*HungCalls) ProtoMessage() {}
 
 func (x *HungCalls) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[8]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -822,7 +896,7 @@ func (x *HungCalls) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HungCalls.ProtoReflect.Descriptor instead.
 func (*HungCalls) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{8}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HungCalls) GetAge() *durationpb.Duration {
@@ -848,7 +922,7 @@ type Recovery struct {
 
 func (x *Recovery) Reset() {
 	*x = Recovery{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[9]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +934,7 @@ func (x *Recovery) String() string {
 func (*Recovery) ProtoMessage() {}
 
 func (x *Recovery) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[9]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +947,7 @@ func (x *Recovery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recovery.ProtoReflect.Descriptor instead.
 func (*Recovery) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{9}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Recovery) GetMode() Recovery_Mode {
@@ -932,7 +1006,7 @@ type Guards struct {
 
 func (x *Guards) Reset() {
 	*x = Guards{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[10]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1018,7 @@ func (x *Guards) String() string {
 func (*Guards) ProtoMessage() {}
 
 func (x *Guards) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[10]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1031,7 @@ func (x *Guards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Guards.ProtoReflect.Descriptor instead.
 func (*Guards) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{10}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Guards) GetMaxEjectionPercent() *wrapperspb.UInt32Value {
@@ -999,7 +1073,7 @@ type Classification struct {
 
 func (x *Classification) Reset() {
 	*x = Classification{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[11]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1085,7 @@ func (x *Classification) String() string {
 func (*Classification) ProtoMessage() {}
 
 func (x *Classification) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[11]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1098,7 @@ func (x *Classification) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Classification.ProtoReflect.Descriptor instead.
 func (*Classification) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{11}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Classification) GetFailures() []*StatusRange {
@@ -1072,7 +1146,7 @@ type StatusRange struct {
 
 func (x *StatusRange) Reset() {
 	*x = StatusRange{}
-	mi := &file_breaker_v1_breaker_proto_msgTypes[12]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1158,7 @@ func (x *StatusRange) String() string {
 func (*StatusRange) ProtoMessage() {}
 
 func (x *StatusRange) ProtoReflect() protoreflect.Message {
-	mi := &file_breaker_v1_breaker_proto_msgTypes[12]
+	mi := &file_breaker_v1_breaker_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1171,7 @@ func (x *StatusRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRange.ProtoReflect.Descriptor instead.
 func (*StatusRange) Descriptor() ([]byte, []int) {
-	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{12}
+	return file_breaker_v1_breaker_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatusRange) GetFirst() uint32 {
@@ -1118,7 +1192,7 @@ var File_breaker_v1_breaker_proto protoreflect.FileDescriptor
 
 const file_breaker_v1_breaker_proto_rawDesc = "" +
 	"\n" +
-	"\x18breaker/v1/breaker.proto\x12\x13recloser.breaker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xf6\x03\n" +
+	"\x18breaker/v1/breaker.proto\x12\x13recloser.breaker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1egoogle/protobuf/wrappers.proto\"\xbb\x04\n" +
 	"\aBreaker\x12;\n" +
 	"\tdetectors\x18\x01 \x03(\v2\x1d.recloser.breaker.v1.DetectorR\tdetectors\x129\n" +
 	"\brecovery\x18\x02 \x01(\v2\x1d.recloser.breaker.v1.RecoveryR\brecovery\x123\n" +
@@ -1129,7 +1203,12 @@ const file_breaker_v1_breaker_proto_rawDesc = "" +
 	"\tfail_fast\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\bfailFast\x12=\n" +
 	"\vmax_waiting\x18\a \x01(\v2\x1c.google.protobuf.UInt32ValueR\n" +
 	"maxWaiting\x12@\n" +
-	"\x0esweep_interval\x18\b \x01(\v2\x19.google.protobuf.DurationR\rsweepInterval\"\xad\x06\n" +
+	"\x0esweep_interval\x18\b \x01(\v2\x19.google.protobuf.DurationR\rsweepInterval\x12C\n" +
+	"\fretry_budget\x18\t \x01(\v2 .recloser.breaker.v1.RetryBudgetR\vretryBudget\"v\n" +
+	"\vRetryBudget\x12\x14\n" +
+	"\x05ratio\x18\x01 \x01(\x01R\x05ratio\x12$\n" +
+	"\x0emin_per_second\x18\x02 \x01(\rR\fminPerSecond\x12+\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\xad\x06\n" +
 	"\bDetector\x12D\n" +
 	"\vconsecutive\x18\x01 \x01(\v2 .recloser.breaker.v1.ConsecutiveH\x00R\vconsecutive\x12S\n" +
 	"\x13consecutive_gateway\x18\x02 \x01(\v2 .recloser.breaker.v1.ConsecutiveH\x00R\x12consecutiveGateway\x12\\\n" +
@@ -1211,62 +1290,65 @@ func file_breaker_v1_breaker_proto_rawDescGZIP() []byte {
 }
 
 var file_breaker_v1_breaker_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_breaker_v1_breaker_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_breaker_v1_breaker_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_breaker_v1_breaker_proto_goTypes = []any{
 	(Recovery_Mode)(0),             // 0: recloser.breaker.v1.Recovery.Mode
 	(Recovery_Backoff)(0),          // 1: recloser.breaker.v1.Recovery.Backoff
 	(*Breaker)(nil),                // 2: recloser.breaker.v1.Breaker
-	(*Detector)(nil),               // 3: recloser.breaker.v1.Detector
-	(*Consecutive)(nil),            // 4: recloser.breaker.v1.Consecutive
-	(*SuccessRateEwma)(nil),        // 5: recloser.breaker.v1.SuccessRateEwma
-	(*SuccessRateWindow)(nil),      // 6: recloser.breaker.v1.SuccessRateWindow
-	(*SuccessRateOutlier)(nil),     // 7: recloser.breaker.v1.SuccessRateOutlier
-	(*FailurePercentage)(nil),      // 8: recloser.breaker.v1.FailurePercentage
-	(*SlowCalls)(nil),              // 9: recloser.breaker.v1.SlowCalls
-	(*HungCalls)(nil),              // 10: recloser.breaker.v1.HungCalls
-	(*Recovery)(nil),               // 11: recloser.breaker.v1.Recovery
-	(*Guards)(nil),                 // 12: recloser.breaker.v1.Guards
-	(*Classification)(nil),         // 13: recloser.breaker.v1.Classification
-	(*StatusRange)(nil),            // 14: recloser.breaker.v1.StatusRange
-	(*durationpb.Duration)(nil),    // 15: google.protobuf.Duration
-	(*wrapperspb.UInt32Value)(nil), // 16: google.protobuf.UInt32Value
+	(*RetryBudget)(nil),            // 3: recloser.breaker.v1.RetryBudget
+	(*Detector)(nil),               // 4: recloser.breaker.v1.Detector
+	(*Consecutive)(nil),            // 5: recloser.breaker.v1.Consecutive
+	(*SuccessRateEwma)(nil),        // 6: recloser.breaker.v1.SuccessRateEwma
+	(*SuccessRateWindow)(nil),      // 7: recloser.breaker.v1.SuccessRateWindow
+	(*SuccessRateOutlier)(nil),     // 8: recloser.breaker.v1.SuccessRateOutlier
+	(*FailurePercentage)(nil),      // 9: recloser.breaker.v1.FailurePercentage
+	(*SlowCalls)(nil),              // 10: recloser.breaker.v1.SlowCalls
+	(*HungCalls)(nil),              // 11: recloser.breaker.v1.HungCalls
+	(*Recovery)(nil),               // 12: recloser.breaker.v1.Recovery
+	(*Guards)(nil),                 // 13: recloser.breaker.v1.Guards
+	(*Classification)(nil),         // 14: recloser.breaker.v1.Classification
+	(*StatusRange)(nil),            // 15: recloser.breaker.v1.StatusRange
+	(*durationpb.Duration)(nil),    // 16: google.protobuf.Duration
+	(*wrapperspb.UInt32Value)(nil), // 17: google.protobuf.UInt32Value
 }
 var file_breaker_v1_breaker_proto_depIdxs = []int32{
-	3,  // 0: recloser.breaker.v1.Breaker.detectors:type_name -> recloser.breaker.v1.Detector
-	11, // 1: recloser.breaker.v1.Breaker.recovery:type_name -> recloser.breaker.v1.Recovery
-	12, // 2: recloser.breaker.v1.Breaker.guards:type_name -> recloser.breaker.v1.Guards
-	15, // 3: recloser.breaker.v1.Breaker.slow_start:type_name -> google.protobuf.Duration
-	13, // 4: recloser.breaker.v1.Breaker.classification:type_name -> recloser.breaker.v1.Classification
-	15, // 5: recloser.breaker.v1.Breaker.fail_fast:type_name -> google.protobuf.Duration
-	16, // 6: recloser.breaker.v1.Breaker.max_waiting:type_name -> google.protobuf.UInt32Value
-	15, // 7: recloser.breaker.v1.Breaker.sweep_interval:type_name -> google.protobuf.Duration
-	4,  // 8: recloser.breaker.v1.Detector.consecutive:type_name -> recloser.breaker.v1.Consecutive
-	4,  // 9: recloser.breaker.v1.Detector.consecutive_gateway:type_name -> recloser.breaker.v1.Consecutive
-	4,  // 10: recloser.breaker.v1.Detector.consecutive_local_origin:type_name -> recloser.breaker.v1.Consecutive
-	5,  // 11: recloser.breaker.v1.Detector.success_rate_ewma:type_name -> recloser.breaker.v1.SuccessRateEwma
-	6,  // 12: recloser.breaker.v1.Detector.success_rate_window:type_name -> recloser.breaker.v1.SuccessRateWindow
-	7,  // 13: recloser.breaker.v1.Detector.success_rate_outlier:type_name -> recloser.breaker.v1.SuccessRateOutlier
-	8,  // 14: recloser.breaker.v1.Detector.failure_percentage:type_name -> recloser.breaker.v1.FailurePercentage
-	9,  // 15: recloser.breaker.v1.Detector.slow_calls:type_name -> recloser.breaker.v1.SlowCalls
-	10, // 16: recloser.breaker.v1.Detector.hung_calls:type_name -> recloser.breaker.v1.HungCalls
-	16, // 17: recloser.breaker.v1.Detector.enforcing:type_name -> google.protobuf.UInt32Value
-	15, // 18: recloser.breaker.v1.SuccessRateWindow.window:type_name -> google.protobuf.Duration
-	15, // 19: recloser.breaker.v1.SlowCalls.duration:type_name -> google.protobuf.Duration
-	15, // 20: recloser.breaker.v1.SlowCalls.window:type_name -> google.protobuf.Duration
-	15, // 21: recloser.breaker.v1.HungCalls.age:type_name -> google.protobuf.Duration
-	0,  // 22: recloser.breaker.v1.Recovery.mode:type_name -> recloser.breaker.v1.Recovery.Mode
-	1,  // 23: recloser.breaker.v1.Recovery.backoff:type_name -> recloser.breaker.v1.Recovery.Backoff
-	15, // 24: recloser.breaker.v1.Recovery.min:type_name -> google.protobuf.Duration
-	15, // 25: recloser.breaker.v1.Recovery.max:type_name -> google.protobuf.Duration
-	15, // 26: recloser.breaker.v1.Recovery.probe_timeout:type_name -> google.protobuf.Duration
-	16, // 27: recloser.breaker.v1.Guards.max_ejection_percent:type_name -> google.protobuf.UInt32Value
-	14, // 28: recloser.breaker.v1.Classification.failures:type_name -> recloser.breaker.v1.StatusRange
-	14, // 29: recloser.breaker.v1.Classification.rate_only:type_name -> recloser.breaker.v1.StatusRange
-	30, // [30:30] is the sub-list for method output_type
-	30, // [30:30] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	4,  // 0: recloser.breaker.v1.Breaker.detectors:type_name -> recloser.breaker.v1.Detector
+	12, // 1: recloser.breaker.v1.Breaker.recovery:type_name -> recloser.breaker.v1.Recovery
+	13, // 2: recloser.breaker.v1.Breaker.guards:type_name -> recloser.breaker.v1.Guards
+	16, // 3: recloser.breaker.v1.Breaker.slow_start:type_name -> google.protobuf.Duration
+	14, // 4: recloser.breaker.v1.Breaker.classification:type_name -> recloser.breaker.v1.Classification
+	16, // 5: recloser.breaker.v1.Breaker.fail_fast:type_name -> google.protobuf.Duration
+	17, // 6: recloser.breaker.v1.Breaker.max_waiting:type_name -> google.protobuf.UInt32Value
+	16, // 7: recloser.breaker.v1.Breaker.sweep_interval:type_name -> google.protobuf.Duration
+	3,  // 8: recloser.breaker.v1.Breaker.retry_budget:type_name -> recloser.breaker.v1.RetryBudget
+	16, // 9: recloser.breaker.v1.RetryBudget.ttl:type_name -> google.protobuf.Duration
+	5,  // 10: recloser.breaker.v1.Detector.consecutive:type_name -> recloser.breaker.v1.Consecutive
+	5,  // 11: recloser.breaker.v1.Detector.consecutive_gateway:type_name -> recloser.breaker.v1.Consecutive
+	5,  // 12: recloser.breaker.v1.Detector.consecutive_local_origin:type_name -> recloser.breaker.v1.Consecutive
+	6,  // 13: recloser.breaker.v1.Detector.success_rate_ewma:type_name -> recloser.breaker.v1.SuccessRateEwma
+	7,  // 14: recloser.breaker.v1.Detector.success_rate_window:type_name -> recloser.breaker.v1.SuccessRateWindow
+	8,  // 15: recloser.breaker.v1.Detector.success_rate_outlier:type_name -> recloser.breaker.v1.SuccessRateOutlier
+	9,  // 16: recloser.breaker.v1.Detector.failure_percentage:type_name -> recloser.breaker.v1.FailurePercentage
+	10, // 17: recloser.breaker.v1.Detector.slow_calls:type_name -> recloser.breaker.v1.SlowCalls
+	11, // 18: recloser.breaker.v1.Detector.hung_calls:type_name -> recloser.breaker.v1.HungCalls
+	17, // 19: recloser.breaker.v1.Detector.enforcing:type_name -> google.protobuf.UInt32Value
+	16, // 20: recloser.breaker.v1.SuccessRateWindow.window:type_name -> google.protobuf.Duration
+	16, // 21: recloser.breaker.v1.SlowCalls.duration:type_name -> google.protobuf.Duration
+	16, // 22: recloser.breaker.v1.SlowCalls.window:type_name -> google.protobuf.Duration
+	16, // 23: recloser.breaker.v1.HungCalls.age:type_name -> google.protobuf.Duration
+	0,  // 24: recloser.breaker.v1.Recovery.mode:type_name -> recloser.breaker.v1.Recovery.Mode
+	1,  // 25: recloser.breaker.v1.Recovery.backoff:type_name -> recloser.breaker.v1.Recovery.Backoff
+	16, // 26: recloser.breaker.v1.Recovery.min:type_name -> google.protobuf.Duration
+	16, // 27: recloser.breaker.v1.Recovery.max:type_name -> google.protobuf.Duration
+	16, // 28: recloser.breaker.v1.Recovery.probe_timeout:type_name -> google.protobuf.Duration
+	17, // 29: recloser.breaker.v1.Guards.max_ejection_percent:type_name -> google.protobuf.UInt32Value
+	15, // 30: recloser.breaker.v1.Classification.failures:type_name -> recloser.breaker.v1.StatusRange
+	15, // 31: recloser.breaker.v1.Classification.rate_only:type_name -> recloser.breaker.v1.StatusRange
+	32, // [32:32] is the sub-list for method output_type
+	32, // [32:32] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_breaker_v1_breaker_proto_init() }
@@ -1274,7 +1356,7 @@ func file_breaker_v1_breaker_proto_init() {
 	if File_breaker_v1_breaker_proto != nil {
 		return
 	}
-	file_breaker_v1_breaker_proto_msgTypes[1].OneofWrappers = []any{
+	file_breaker_v1_breaker_proto_msgTypes[2].OneofWrappers = []any{
 		(*Detector_Consecutive)(nil),
 		(*Detector_ConsecutiveGateway)(nil),
 		(*Detector_ConsecutiveLocalOrigin)(nil),
@@ -1291,7 +1373,7 @@ func file_breaker_v1_breaker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_breaker_v1_breaker_proto_rawDesc), len(file_breaker_v1_breaker_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -24,6 +24,8 @@ func Breaker(e *policy.Effective) *breakerv1.Breaker {
 	out := &breakerv1.Breaker{
 		FailFast:   durationpb.New(e.FailFast.Value),
 		MaxWaiting: wrapperspb.UInt32(e.MaxWaiting.Value),
+		// Envoy has no such bound; see retryBudget.
+		RetryBudget: rateBudget(e.RetryBudget),
 	}
 	switch {
 	case e.Outlier != nil:

@@ -14,6 +14,7 @@ import (
 	breakerv1 "github.com/reclosermesh/recloser/api/breaker/v1"
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/policy"
+	"github.com/reclosermesh/recloser/internal/control/routing"
 	"github.com/reclosermesh/recloser/internal/control/source"
 	"github.com/reclosermesh/recloser/internal/control/translate"
 
@@ -76,6 +77,24 @@ func TestRootRuleReachesAll(t *testing.T) {
 			}
 		}
 		v = next
+	}
+}
+
+// TestRateBudget: a budget over a time is told in our words too, one at a time
+// in Envoy's alone.
+func TestRateBudget(t *testing.T) {
+	e := &policy.Effective{Destination: policy.Destination{RetryBudget: &routing.Budget{
+		Percent:      policy.Value[float64]{Value: 25, Origin: policy.Origin{Default: "x"}},
+		MinPerSecond: policy.Value[uint32]{Value: 3, Origin: policy.Origin{Default: "x"}},
+		Interval:     policy.Value[time.Duration]{Value: time.Hour, Origin: policy.Origin{Default: "x"}},
+	}}}
+	b := translate.Breaker(e).GetRetryBudget()
+	if b.GetRatio() != 0.25 || b.GetMinPerSecond() != 3 || b.GetTtl().AsDuration() != time.Minute {
+		t.Errorf("%v", b)
+	}
+	e.RetryBudget.MinPerSecond, e.RetryBudget.MinConcurrent = policy.Value[uint32]{}, policy.Value[uint32]{Value: 3, Origin: policy.Origin{Default: "x"}}
+	if b := translate.Breaker(e).GetRetryBudget(); b != nil {
+		t.Errorf("%v", b)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	breakerv1 "github.com/reclosermesh/recloser/api/breaker/v1"
 	"github.com/reclosermesh/recloser/internal/control/policy"
 	"github.com/reclosermesh/recloser/internal/control/routing"
 )
@@ -49,6 +50,24 @@ func retryBudget(b *routing.Budget) *clusterv3.CircuitBreakers_Thresholds_RetryB
 		out.BudgetInterval = durationpb.New(b.Interval.Value)
 	}
 	return out
+}
+
+// The time over which requests count in a budget of ours.
+const (
+	minBudgetTTL = time.Second
+	maxBudgetTTL = time.Minute
+)
+
+// rateBudget is a budget that is counted over a time, as Linkerd and Gateway API
+// have it; nil for one that is counted at a time.
+func rateBudget(b *routing.Budget) *breakerv1.RetryBudget {
+	if b == nil || !b.MinPerSecond.IsSet() {
+		return nil
+	}
+	ttl := min(max(b.Interval.Value, minBudgetTTL), maxBudgetTTL)
+	return &breakerv1.RetryBudget{
+		Ratio: min(max(b.Percent.Value, 0), 100) / 100, MinPerSecond: b.MinPerSecond.Value, Ttl: durationpb.New(ttl),
+	}
 }
 
 // connectionOptions are nil where the operating system's own hold.

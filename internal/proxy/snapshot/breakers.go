@@ -26,6 +26,12 @@ func (p *problems) breaker(spec *clusterSpec, c *clusterv3.Cluster) {
 		if w := own.GetMaxWaiting(); w != nil {
 			spec.cfg.MaxWaiting = w.GetValue()
 		}
+		if b := own.GetRetryBudget(); b != nil {
+			spec.cfg.RetryBudget = &breaker.RetryBudgetConfig{
+				Ratio: b.GetRatio(), MinPerSecond: b.GetMinPerSecond(),
+				TTL: p.duration(breakerMetadata+".retry_budget.ttl", b.GetTtl(), breaker.DefaultRetryBudget().TTL),
+			}
+		}
 		return
 	}
 	if o := c.GetOutlierDetection(); o != nil {

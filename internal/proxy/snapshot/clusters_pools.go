@@ -28,7 +28,9 @@ func (p *problems) limits(spec *clusterSpec, c *clusterv3.Cluster) {
 		l.MaxPending = wrapped(t.GetMaxPendingRequests(), t.GetMaxPendingRequests() == nil, envoy.MaxPending)
 		l.MaxRequests = wrapped(t.GetMaxRequests(), t.GetMaxRequests() == nil, envoy.MaxRequests)
 		l.MaxRetries = wrapped(t.GetMaxRetries(), t.GetMaxRetries() == nil, envoy.MaxRetries)
-		l.RetryBudget = p.retryBudget(t.GetRetryBudget())
+		if l.RetryBudget = p.retryBudget(t.GetRetryBudget()); spec.cfg.RetryBudget != nil {
+			l.RetryBudget = nil // it is the nearest that other clients can do
+		}
 		break
 	}
 	if err := l.Validate(); err != nil {

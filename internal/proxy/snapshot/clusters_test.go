@@ -87,6 +87,15 @@ func TestClusterFields(t *testing.T) {
 			c.Limits = envoy
 			c.Limits.RetryBudget = &breaker.RetryConcurrency{Percent: 25, MinConcurrency: 10, Interval: 10 * time.Second}
 		}},
+		"retry budget by time": {
+			thresholds(`"retryBudget": {"budgetPercent": {"value": 25}}`) +
+				`, "metadata": {"typedFilterMetadata": {"recloser.breaker": {"@type": "type.googleapis.com/recloser.breaker.v1.Breaker", "retryBudget": {"ratio": 0.2, "minPerSecond": 3}}}}`,
+			func(c *upstream.Config) {
+				c.Limits = envoy
+				c.RetryBudget = &breaker.RetryBudgetConfig{Ratio: 0.2, MinPerSecond: 3, TTL: 10 * time.Second}
+				c.Breaker.Recovery = breaker.LinkerdConsecutive().Recovery
+			},
+		},
 		"retry budget left open": {thresholds(`"retryBudget": {}`), func(c *upstream.Config) {
 			c.Limits = envoy
 			c.Limits.RetryBudget = &breaker.RetryConcurrency{Percent: 20, MinConcurrency: 3}
