@@ -63,6 +63,6 @@ func EnvoyOutlier() Config {
 		Guards: Guards{MaxEjectionPercent: new(uint32(10)), PanicThreshold: 50},
 		// Envoy goes by the HTTP status that it has for a gRPC code.
 		Classification: Classification{GRPCFailures: []uint32{2, 4, 12, 13, 14, 15}},
-		SweepInterval: DefaultSweepInterval,
+		SweepInterval:  DefaultSweepInterval,
 	}
 }

@@ -3,6 +3,7 @@ package breaker
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,11 +115,11 @@ func TestSpreadAgreesWithEnvoysFormula(t *testing.T) {
 		factor := 100 + rng.IntN(150)
 		want := envoyShares(tiers, factor)
 		Spread(tiers, uint32(factor), 0) //nolint:gosec // small
-		sum, none := uint32(0), true
+		sum := uint32(0)
+		nothing := slices.Max(want) == 0 // then Envoy has no answer, and ours is tested elsewhere
 		for i, tier := range tiers {
 			sum += tier.Load
-			none = none && want[i] == 0
-			if want[i] != int(tier.Load) && !(tier.Load == 100 && max(want[0], want[len(want)-1]) == 0) {
+			if !nothing && want[i] != int(tier.Load) {
 				t.Fatalf("%+v, factor %d: want %v", tiers, factor, want)
 			}
 		}

@@ -60,7 +60,7 @@ func (p *problems) connections(spec *clusterSpec, c *clusterv3.Cluster) {
 	if k := o.GetTcpKeepalive(); k != nil {
 		spec.cfg.KeepAlive = p.tcpKeepalive("upstream_connection_options.tcp_keepalive.", k)
 	}
-	if n := c.GetMaxRequestsPerConnection(); n != nil { // deprecated, and still written
+	if n := c.GetMaxRequestsPerConnection(); n != nil { //nolint:staticcheck // deprecated, and still written
 		spec.cfg.Limits.MaxRequestsPerConnection = n.GetValue()
 	}
 	own := c.GetMetadata().GetFilterMetadata()[serviceMetadata]

@@ -190,7 +190,8 @@ func (c *Config) Validate() error {
 		field string
 		value time.Duration
 	}{
-		{"connect timeout", c.ConnectTimeout}, {"fail-fast timeout", c.FailFast},
+		{"connect timeout", c.ConnectTimeout},
+		{"fail-fast timeout", c.FailFast},
 		{"connection duration", c.MaxConnectionDuration},
 		{"idle timeout", max(c.IdleTimeout, c.IdleTimeout-NoTimeout)},
 		{"TCP idle timeout", max(c.TCPIdleTimeout, c.TCPIdleTimeout-NoTimeout)},
