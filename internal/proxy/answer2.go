@@ -30,7 +30,7 @@ func (c *conn) receive2(b *answerBox) telemetry.Reason {
 		return c.tunnel2(b)
 	}
 	if x.tries.policy != nil {
-		x.headCame()
+		c.headCame()
 		if c.passedOver(b.resp.Headers) {
 			return telemetry.ViaUpstream
 		}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync"
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/telemetry"
@@ -49,22 +50,33 @@ func (x *exchange) slow() bool {
 // alarm calls a function once. After stop it does not, nor is it doing so.
 type alarm struct {
 	timer *time.Timer
-	rung  chan struct{}
+
+	mu      sync.Mutex
+	stopped bool // guarded by mu, which is held while the function runs
 }
 
 func newAlarm(after time.Duration, f func()) *alarm {
-	a := &alarm{rung: make(chan struct{})}
+	a := &alarm{}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.timer = time.AfterFunc(after, func() {
-		f()
-		close(a.rung)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if !a.stopped {
+			f()
+		}
 	})
 	return a
 }
 
 func (a *alarm) stop() {
-	if a != nil && !a.timer.Stop() {
-		<-a.rung
+	if a == nil {
+		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.timer.Stop()
+	a.stopped = true
 }
 
 // requestSent has the exchange interrupted when the answer's time is over. It is
@@ -75,12 +87,42 @@ func (c *conn) requestSent() {
 	}
 }
 
+// uploaded begins the time of a try whose request was uploaded; late is called
+// when it is over. The head may come at the same time: whoever sees the other
+// stops the alarm.
+func (c *conn) uploaded(late func()) {
+	d := c.x.boundTry()
+	if d == 0 {
+		return
+	}
+	a := newAlarm(d, func() {
+		if !c.x.tries.headed.Load() {
+			late()
+		}
+	})
+	c.x.tryAlarm.Store(a)
+	if c.x.tries.headed.Load() {
+		c.x.tries.ends.Store(0)
+		a.stop()
+	}
+}
+
 // endAlarm makes sure that nobody is interrupted for an answer that is over.
 func (c *conn) endAlarm() {
 	if c.x.alarm != nil {
 		c.x.alarm.stop()
 		c.x.alarm = nil
 	}
+	if a := c.x.tryAlarm.Load(); a != nil {
+		a.stop()
+		c.x.tryAlarm.Store(nil)
+	}
+}
+
+// headCame is exchange.headCame.
+func (c *conn) headCame() {
+	c.x.headCame()
+	c.x.tryAlarm.Load().stop()
 }
 
 // cutAnswer ends the exchange because the answer's time is over.
@@ -92,6 +134,7 @@ func (st *stream) cutAnswer() {
 
 // requestSent has the stream cut when the answer's time is over. mu is held.
 func (st *stream) requestSent() {
+	st.boundTry()
 	if d := st.x.requestSent(); d > 0 {
 		st.answerTimer = time.AfterFunc(d, st.cutAnswer)
 	}
@@ -99,7 +142,7 @@ func (st *stream) requestSent() {
 
 // sent is requestSent for a goroutine of the stream's own.
 func (st *stream) sent() {
-	if st.x.action.ResponseTimeout <= 0 {
+	if st.x.action.ResponseTimeout <= 0 && st.x.tries.policy == nil {
 		return
 	}
 	st.mu.Lock()

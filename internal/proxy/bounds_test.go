@@ -92,25 +92,30 @@ func TestIdleOr(t *testing.T) {
 func TestAlarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rung := false
-		a := newAlarm(time.Second, func() {
-			sleep(time.Second)
-			rung = true
-		})
+		a := newAlarm(time.Second, func() { rung = true })
 		sleep(500 * time.Millisecond)
 		a.stop()
 		sleep(5 * time.Second)
 		if rung {
 			t.Error("it rang after it was stopped")
 		}
-		a = newAlarm(time.Second, func() {
-			sleep(time.Second)
-			rung = true
-		})
-		sleep(1500 * time.Millisecond)
 		a.stop()
-		if !rung {
-			t.Error("it is ringing after it was stopped")
-		}
 		(*alarm)(nil).stop()
 	})
+	ringing, release, stopped := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	rung := false
+	a := newAlarm(0, func() {
+		close(ringing)
+		<-release
+		rung = true
+	})
+	<-ringing
+	go func() {
+		defer close(stopped)
+		a.stop()
+	}()
+	close(release)
+	if <-stopped; !rung {
+		t.Error("it is ringing after it was stopped")
+	}
 }

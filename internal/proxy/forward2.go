@@ -34,6 +34,7 @@ func (c *conn) exchange2() telemetry.Reason {
 	}
 	c.copyFirst()
 	if x.whole {
+		x.boundTry()
 		c.allowWatch()
 	}
 	c.up = c.srv.buffers.Get().(*buffer)
@@ -118,8 +119,8 @@ func (c *conn) try2(b *answerBox) telemetry.Reason {
 	if x.deadline != 0 {
 		defer time.AfterFunc(x.deadline-c.srv.clock(), b.late).Stop()
 	}
-	if x.tries.ends != 0 {
-		defer time.AfterFunc(x.tries.ends-c.srv.clock(), b.tryLate).Stop()
+	if ends := x.tryEnds(); ends != 0 {
+		defer time.AfterFunc(ends-c.srv.clock(), b.tryLate).Stop()
 	}
 	why := c.interrupted()
 	if why == telemetry.ViaUpstream {
@@ -198,6 +199,7 @@ func (c *conn) startUpload2(b *answerBox) {
 		u.state.Store(int32(state))
 		if state == uploadDone {
 			c.requestSent()
+			c.uploaded(b.tryLate)
 		}
 		if state == uploadGone || state == uploadMalformed {
 			b.interrupt() // nobody needs the answer

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/http1"
@@ -27,7 +28,8 @@ type exchange1 struct {
 	upload     *upload // nil: none is under way
 	unheard    bool    // the caller does not take the answer
 
-	alarm *alarm // at the end of the answer's time; nil: none
+	alarm    *alarm                // at the end of the answer's time; nil: none
+	tryAlarm atomic.Pointer[alarm] // at the end of the try's, where the request was uploaded; nil: none
 
 	keep keeper // of the body, where it may be wanted again
 	kept []byte // what an earlier try's uploader has read, all of the body so far; nil: there was none
@@ -136,6 +138,7 @@ func (c *conn) send() telemetry.Reason {
 	}
 	c.copyFirst()
 	if x.whole {
+		x.boundTry()
 		c.allowWatch()
 	}
 	if why := c.connect(false); why != telemetry.ViaUpstream {
@@ -175,7 +178,7 @@ func (c *conn) connect(fresh bool) telemetry.Reason {
 	if err != nil {
 		return x.connectFailure(err)
 	}
-	if x.deadline != 0 || x.tries.ends != 0 {
+	if x.deadline != 0 || x.tryEnds() != 0 {
 		left := x.connectBefore() - c.srv.clock() // this look first: the deadline is not early
 		_ = x.conn.SetDeadline(time.Now().Add(left))
 	}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/reclosermesh/recloser/breaker"
@@ -30,7 +31,8 @@ import (
 type tries struct {
 	policy *route.Retry
 	n      uint32        // number of the present one, from 1
-	ends   time.Duration // when its time is over; 0: it has no bound of its own, or its head came
+	ends   atomic.Int64  // when its time is over; 0: it has no bound of its own, or not yet, or its head came
+	headed atomic.Bool   // its answer's head came
 	again  bool          // another follows it
 	pause  time.Duration // before that
 	held   bool          // it has a place among the cluster's retries
@@ -63,14 +65,35 @@ func (x *exchange) beginTry() {
 		return
 	}
 	t.again = false
-	t.ends = 0
-	if d := t.policy.PerTry; d > 0 {
-		t.ends = x.srv.clock() + d
+	t.ends.Store(0)
+	t.headed.Store(false)
+}
+
+// boundTry begins the time of a try, once all of the request is here: an upload
+// takes none of it (Envoy). It gives that time; 0: there is no bound, or it runs
+// already, or the head came before.
+func (x *exchange) boundTry() time.Duration {
+	t := &x.tries
+	if t.policy == nil || t.policy.PerTry <= 0 || t.ends.Load() != 0 || t.headed.Load() {
+		return 0
 	}
+	t.ends.Store(int64(x.srv.clock() + t.policy.PerTry))
+	return t.policy.PerTry
+}
+
+// tryEnds is when the time of the present try is over; 0: it has no bound.
+func (x *exchange) tryEnds() time.Duration {
+	if x.tries.policy == nil {
+		return 0
+	}
+	return time.Duration(x.tries.ends.Load())
 }
 
 // tryLate tells whether the time of the present try is over.
-func (x *exchange) tryLate() bool { return x.tries.ends != 0 && x.srv.clock() >= x.tries.ends }
+func (x *exchange) tryLate() bool {
+	ends := x.tryEnds()
+	return ends != 0 && x.srv.clock() >= ends
+}
 
 // unseen tells whether a failure says that no endpoint has looked at the
 // request.
@@ -235,7 +258,7 @@ func (x *exchange) endTry(r breaker.Result) {
 	x.endpoint = nil
 	x.status, x.grpc, x.headAt = 0, -1, 0
 	x.failure, x.detail, x.success = nil, "", false
-	x.tries.ends = 0
+	x.tries.ends.Store(0)
 	x.answerBy.Store(0)
 }
 
@@ -275,6 +298,9 @@ func (x *exchange) readmit(done <-chan struct{}) telemetry.Reason {
 
 // headCame notes that the answer's head is here: the try has no bound of its own
 // any more.
-func (x *exchange) headCame() { x.tries.ends = 0 }
+func (x *exchange) headCame() {
+	x.tries.headed.Store(true)
+	x.tries.ends.Store(0)
+}
 
 var attemptName = []byte("x-envoy-attempt-count")

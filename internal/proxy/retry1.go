@@ -33,9 +33,8 @@ func (c *conn) hasBody() bool {
 // dropsAnswer tells whether an answer, whose head is in resp and of which rest
 // has come behind it, is passed over for another try.
 func (c *conn) dropsAnswer(rest []byte) bool {
-	x := &c.x
+	c.headCame()
 	c.restoreDeadline()
-	x.headCame()
 	if !c.passedOver(c.resp.Headers) {
 		return false
 	}
@@ -68,8 +67,11 @@ func (c *conn) restoreDeadline() {
 	} else {
 		_ = x.conn.SetDeadline(time.Time{})
 	}
-	if c.isGone() || c.expired() {
+	switch {
+	case c.isGone(), c.expired():
 		c.interrupt()
+	case x.late():
+		c.interruptUpstream()
 	}
 }
 

@@ -36,9 +36,16 @@ func (st *stream) admittedNow() {
 	defer st.mu.Unlock()
 	x.beginTry()
 	st.copyFirst()
-	if x.tries.ends != 0 {
-		n := x.tries.n
-		st.tryTimer = time.AfterFunc(x.tries.policy.PerTry, func() { st.cutTry(n) })
+	if st.in.end {
+		st.boundTry()
+	}
+}
+
+// boundTry begins the time of the present try. mu is held.
+func (st *stream) boundTry() {
+	if d := st.x.boundTry(); d > 0 {
+		n := st.x.tries.n
+		st.tryTimer = time.AfterFunc(d, func() { st.cutTry(n) })
 	}
 }
 
@@ -46,7 +53,7 @@ func (st *stream) admittedNow() {
 func (st *stream) cutTry(n uint32) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	if st.x.tries.n != n || st.x.tries.ends == 0 {
+	if st.x.tries.n != n || !st.x.tryLate() {
 		return // its answer has begun, or it was over before
 	}
 	switch st.stage {

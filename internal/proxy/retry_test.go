@@ -696,3 +696,38 @@ func TestRefusedStreamGoesElsewhere(t *testing.T) {
 		}
 	}
 }
+
+// An upload takes nothing of the time of a try, which runs all the same once it
+// is over.
+func TestPerTryTimeoutAfterUpload(t *testing.T) {
+	pairs(t, func(t *testing.T, hc *http.Client, serve func(testing.TB, http.HandlerFunc) string, p upstream.Protocol) {
+		var tries atomic.Int32
+		up := serve(t, func(w http.ResponseWriter, q *http.Request) {
+			n := tries.Add(1)
+			b, _ := io.ReadAll(q.Body)
+			if q.URL.Path == "/hung" && n == 1 {
+				untilGone(q)
+				return
+			}
+			_, _ = w.Write(b)
+		})
+		r := withRoute(t, []string{up}, func(_ *ServerConfig, c *upstream.Config) { c.Protocol = p }, func(a *route.Action) {
+			a.Retry = retrying(1, "5xx")
+			a.Retry.PerTry = 200 * time.Millisecond
+		})
+		for path, want := range map[string]int32{"/": 1, "/hung": 2} {
+			tries.Store(0)
+			in, out := io.Pipe()
+			go func() {
+				for range 5 {
+					_, _ = io.WriteString(out, "x")
+					time.Sleep(80 * time.Millisecond) //nolint:forbidigo // a slow upload
+				}
+				out.Close()
+			}()
+			if resp, got := ask(t, hc, "PUT", r.url(path), in); resp.StatusCode != 200 || got != "xxxxx" || tries.Load() != want {
+				t.Errorf("%s: %d %q after %d tries, want %d", path, resp.StatusCode, got, tries.Load(), want)
+			}
+		}
+	})
+}

@@ -78,6 +78,7 @@ func (c *conn) startUpload() {
 		u.state.Store(int32(state))
 		if state == uploadDone {
 			c.requestSent()
+			c.uploaded(c.interruptUpstream)
 		}
 		if state == uploadGone || state == uploadMalformed {
 			c.x.conn.Interrupt() // nobody needs the answer
