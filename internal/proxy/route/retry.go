@@ -108,8 +108,9 @@ type Retry struct {
 	Attempts uint32
 	// Statuses for OnStatuses.
 	Statuses []StatusRange
-	// PerTry bounds each try, from when its endpoint is chosen to the end of
-	// the answer's head. 0: only the route's timeout does.
+	// PerTry bounds each try, from when its endpoint is chosen, but not before
+	// all of the request has come, to the end of the answer's head. 0: only the
+	// route's timeout does.
 	PerTry time.Duration
 	// BackoffMin is waited before each further try, and the pause on top of it.
 	BackoffMin time.Duration
