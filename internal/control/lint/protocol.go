@@ -155,10 +155,7 @@ func (t targets) check(s *model.Service, template int, add adder) {
 		if port.Protocol.Protocol == model.Detect {
 			continue
 		}
-		key := target{s.Namespace, template, port.Target.String()}
-		if key.port == "0" || key.port == "" {
-			key.port = fmt.Sprint(port.Number)
-		}
+		key := target{s.Namespace, template, targetOf(port)}
 		first := t[key]
 		if first == nil {
 			t[key] = s
@@ -166,12 +163,20 @@ func (t targets) check(s *model.Service, template int, add adder) {
 		}
 		for j := range first.Ports {
 			other := &first.Ports[j]
-			same := other.Target == port.Target || fmt.Sprint(other.Number) == key.port
-			if same && other.Protocol.Protocol != model.Detect && other.Protocol.Protocol != port.Protocol.Protocol {
+			if targetOf(other) == key.port && other.Protocol.Protocol != model.Detect && other.Protocol.Protocol != port.Protocol.Protocol {
 				disagree(s, i, first, other, key.port, add)
 			}
 		}
 	}
+}
+
+// targetOf is the port of the instances that a port leads to: its own number
+// where it does not say.
+func targetOf(p *model.Port) string {
+	if t := p.Target.String(); t != "0" && t != "" {
+		return t
+	}
+	return fmt.Sprint(p.Number)
 }
 
 // disagree tells of one such pair. Where both ports are of one Service it is

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// echoConfig is what the arguments of echo say. The flags are those of the
-// server of gateway-api/echo-advanced that its manifests use.
+// echoConfig is what the arguments of echo say. The flags, and the ports
+// without any, are those of the server of gateway-api/echo-advanced, as far as
+// its manifests use them.
 type echoConfig struct {
 	http    []int // ports of HTTP, of both versions
 	grpc    []int
@@ -45,9 +46,9 @@ func runEcho(ctx context.Context, args []string, env Env) error {
 		},
 	}
 	f := cmd.Flags()
-	f.IntSliceVar(&cfg.http, "port", nil, "port of HTTP/1.1 and HTTP/2 (repeatable)")
-	f.IntSliceVar(&cfg.grpc, "grpc", nil, "port of gRPC (repeatable)")
-	f.IntSliceVar(&cfg.tcp, "tcp", nil, "port on which bytes come back as they are (repeatable)")
+	f.IntSliceVar(&cfg.http, "port", []int{8080}, "port of HTTP/1.1 and HTTP/2 (repeatable)")
+	f.IntSliceVar(&cfg.grpc, "grpc", []int{7070}, "port of gRPC (repeatable)")
+	f.IntSliceVar(&cfg.tcp, "tcp", []int{9090}, "port on which bytes come back as they are (repeatable)")
 	f.IntSliceVar(&cfg.tls, "tls", nil, "which ports of HTTP speak TLS (repeatable)")
 	f.StringVar(&cfg.cert, "crt", "", "file of the certificate for TLS (one that the image would have is made here)")
 	f.StringVar(&cfg.key, "key", "", "file of its key")
@@ -69,9 +70,6 @@ func runEcho(ctx context.Context, args []string, env Env) error {
 
 func (c *echoConfig) validate() error {
 	all := slices.Concat(c.http, c.grpc, c.tcp)
-	if len(all) == 0 {
-		return errors.New("--port, --grpc, --tcp: it needs a port")
-	}
 	for _, p := range slices.Concat(all, c.tls) {
 		if p < 1 || p > 65535 {
 			return fmt.Errorf("port %d: must be 1 to 65535", p)

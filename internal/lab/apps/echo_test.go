@@ -135,7 +135,6 @@ func TestEcho(t *testing.T) {
 
 func TestEchoRefuses(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
-		{"", "it needs a port"},
 		{"--port=0", "port 0: must be 1 to 65535"},
 		{"--port=80 --grpc=80", "each may stand once"},
 		{"--port=80 --tls=81", "--tls 81: it must be one of --port"},
