@@ -98,6 +98,28 @@ func TestReading(t *testing.T) {
 		return has("breaker.mode                      unified")() && lint.Count(p.Problems(), lint.Error) == 3
 	})
 	compare("with all stale")
+
+	const routing = "recloser.io/stack-routes: \"true\"\n    recloser.io/route-to: other:81\n    recloser.io/failover: a,b.far:80\n    recloser.io/failover-overflow: \"150\""
+	p.edit(accrual+": unifid", accrual+": unifid\n    "+routing)
+	routes := func() string {
+		r, err := p.Reading()
+		must(t, err)
+		raw, err := json.Marshal(r.Memory)
+		must(t, err)
+		return string(raw)
+	}
+	await("routing", func() bool { return strings.Contains(routes(), "b.far:80") })
+	for good, bad := range map[string]string{
+		`stack-routes: "true"`: `stack-routes: perhaps`, "route-to: other:81": "route-to: other:0",
+		"failover: a,b.far:80": "failover: a,,", `overflow: "150"`: `overflow: "1"`,
+	} {
+		p.edit(good, bad)
+	}
+	await("stale routing", func() bool { return lint.Count(p.Problems(), lint.Error) >= 7 })
+	compare("with stale routing")
+	if m := routes(); !strings.Contains(m, "other:81") || !strings.Contains(m, "b.far:80") || !strings.Contains(m, "150") {
+		t.Errorf("the last good values are not sent: %s", m)
+	}
 	if !bytes.Contains([]byte(text()), []byte("tcp")) {
 		t.Errorf("the last good list of opaque ports does not hold:\n%s", text())
 	}
