@@ -2,11 +2,13 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
 	networkingv1 "istio.io/api/networking/v1"
 
+	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/origin"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
@@ -32,6 +34,29 @@ func balancerOf(ls layers[*balancerSettings]) (Value[Balancer], *Hash) {
 		}
 	}
 	return Value[Balancer]{}, nil
+}
+
+// MayHash tells whether any DestinationRule for a service speaks of consistent
+// hashing, for whomever: where none does, Effective need not be asked, which
+// counts where a port has thousands of routes.
+func (t *Table) MayHash(service model.Name) bool {
+	asks := func(p *networkingv1.TrafficPolicy) bool {
+		return p.GetLoadBalancer().GetConsistentHash() != nil ||
+			slices.ContainsFunc(p.GetPortLevelSettings(), func(own *networkingv1.TrafficPolicy_PortTrafficPolicy) bool {
+				return own.GetLoadBalancer().GetConsistentHash() != nil
+			})
+	}
+	for _, o := range t.world.Rules(service) {
+		rule, ok := o.Value.(*source.IstioDestinationRule)
+		if !ok {
+			continue
+		}
+		if asks(rule.Spec.GetTrafficPolicy()) ||
+			slices.ContainsFunc(rule.Spec.GetSubsets(), func(s *networkingv1.Subset) bool { return asks(s.GetTrafficPolicy()) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // simple has no PASSTHROUGH: the address that a caller wanted to reach is not

@@ -269,3 +269,41 @@ func TestWideRuleChanges(t *testing.T) {
 	step("no rule of its own", []source.Object{base[0], base[2], wide}, "7")
 	step("none at all", []source.Object{base[0], base[2]}, "-")
 }
+
+// TestAnnotationsFirst: what a Service says of itself comes before rules, and
+// the rule is told to have lost.
+func TestAnnotationsFirst(t *testing.T) {
+	both := func(r *networkingv1.DestinationRule) {
+		r.TrafficPolicy.OutlierDetection = &networkingv1.OutlierDetection{MaxEjectionPercent: 50}
+		r.TrafficPolicy.LoadBalancer = &networkingv1.LoadBalancerSettings{LbPolicy: &networkingv1.LoadBalancerSettings_ConsistentHash{
+			ConsistentHash: &networkingv1.LoadBalancerSettings_ConsistentHashLB{
+				HashKey: &networkingv1.LoadBalancerSettings_ConsistentHashLB_UseSourceIp{UseSourceIp: true},
+			},
+		}}
+	}
+	for name, tt := range map[string]struct {
+		annotations map[string]string
+		breaker     bool
+		outlier     bool
+		balancer    Balancer
+		lost        int
+	}{
+		"rule alone":         {nil, false, true, RingHash, 0},
+		"a breaker":          {map[string]string{accrual: ModeConsecutive}, true, false, RingHash, 1},
+		"a refused breaker":  {map[string]string{accrual: "consecutiv"}, false, false, RingHash, 1},
+		"a balancer":         {map[string]string{loadBalancer: "random"}, false, true, Random, 1},
+		"both":               {map[string]string{accrual: ModeUnified, loadBalancer: "random"}, true, false, Random, 2},
+		"a fail-fast of its": {map[string]string{failFast: "7s"}, false, true, RingHash, 0},
+	} {
+		e := effective(t, Build(nil, model.Build(nil, []source.Object{service(tt.annotations), drule("shop", "r", "api", 1, both)})))
+		if (e.Breaker != nil) != tt.breaker || (e.Outlier != nil) != tt.outlier || e.Balancer.Value != tt.balancer || (e.Hash != nil) != (tt.balancer == RingHash) {
+			t.Errorf("%s: breaker %v, outlier %v, balancer %s, hash %v", name, e.Breaker, e.Outlier, e.Balancer.Value, e.Hash)
+		}
+		if len(e.Losers) != tt.lost {
+			t.Errorf("%s: losers %+v", name, e.Losers)
+		}
+		if want := tt.annotations[failFast]; want != "" && e.FailFast.Value != 7*time.Second {
+			t.Errorf("%s: %v", name, e.FailFast)
+		}
+	}
+}

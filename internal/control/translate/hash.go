@@ -17,7 +17,7 @@ func hashPolicy(v View, client model.Client, r *routing.Rule) []*routev3.RouteAc
 	var out []*routev3.RouteAction_HashPolicy
 	for i := range r.Backends {
 		b := &r.Backends[i]
-		if b.Invalid != "" {
+		if b.Invalid != "" || !v.Policy.MayHash(b.Service) {
 			continue
 		}
 		e, err := v.Policy.Effective(client, b.Service, b.Port, b.Subset)
