@@ -45,6 +45,9 @@ type Result struct {
 	// Latency is from the start of the call to its end; 0: from Acquire to
 	// Done.
 	Latency time.Duration
+	// Classification is this call's own, such as that of its route. nil: that
+	// of the Config.
+	Classification *Classification
 }
 
 // Class is the verdict on a Result.
@@ -100,6 +103,9 @@ func (c *Classification) classify(r *Result) Class {
 		return Ignored
 	default:
 		return Failure
+	}
+	if r.Classification != nil {
+		c = r.Classification
 	}
 	class := c.http(r.Status)
 	if r.GRPCStatus > 0 && class != Failure {

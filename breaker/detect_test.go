@@ -268,3 +268,26 @@ func TestWindow(t *testing.T) {
 		}
 	}
 }
+
+// A call may have its own view of what a failure is, such as that of its route.
+func TestResultSaysWhatFails(t *testing.T) {
+	notFound := &Classification{Failures: []StatusRange{{First: 404, Last: 404}}}
+	none := &Classification{Failures: []StatusRange{{First: -1, Last: -1}}}
+	cluster := &Classification{Failures: []StatusRange{{First: 400, Last: 400}}}
+	for _, tt := range []struct {
+		c    *Classification
+		r    Result
+		want Class
+	}{
+		{&Classification{}, Result{Status: 404, Classification: notFound}, Failure},
+		{&Classification{}, Result{Status: 500, Classification: notFound}, Success},
+		{&Classification{}, Result{Status: 500, Classification: none}, Success},
+		{cluster, Result{Status: 400, Classification: notFound}, Success},
+		{cluster, Result{Status: 400}, Failure},
+		{&Classification{}, Result{Cause: Reset, Classification: none}, Failure},
+	} {
+		if got := tt.c.Classify(tt.r); got != tt.want {
+			t.Errorf("%+v of %+v is %v, want %v", tt.r, tt.c, got, tt.want)
+		}
+	}
+}

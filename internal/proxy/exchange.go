@@ -290,6 +290,8 @@ func (x *exchange) verdict() breaker.Result {
 		GRPCStatus: x.grpc,
 		Cause:      breaker.Response,
 		Latency:    x.srv.clock() - x.asked,
+
+		Classification: x.action.Classification,
 	}
 }
 

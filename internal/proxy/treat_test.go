@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/filter"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
@@ -247,4 +248,24 @@ func TestEditedAnswersShareNoRoom(t *testing.T) {
 		}
 		all.Wait()
 	})
+}
+
+// What counts as a failure is the route's to say, if it says anything.
+func TestRouteSaysWhatFails(t *testing.T) {
+	rules := []route.Rule{
+		{Match: prefix("/strict"), Backends: to("test"), Failures: []breaker.StatusRange{{First: 404, Last: 404}}},
+		{Match: prefix("/"), Backends: to("test")},
+	}
+	missing := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+	for path, want := range map[string]string{"/strict": "failure", "/": "success"} {
+		treated(t, missing, rules, func(t *testing.T, r *rig, hc *http.Client) {
+			q, _ := http.NewRequest(http.MethodGet, r.url(path), nil)
+			do(t, hc, q)
+			r.drain()
+			states := r.cluster.States()
+			if rate := states[0].SuccessRate; (rate == 1) != (want == "success") {
+				t.Errorf("%s: success rate %v after a 404, want a %s", path, rate, want)
+			}
+		})
+	}
 }

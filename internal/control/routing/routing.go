@@ -95,6 +95,9 @@ type Rule struct {
 	Fault           *Fault       `json:"fault,omitempty"`
 	Timeouts        Timeouts     `json:"timeouts,omitzero"`
 	Retry           *Retry       `json:"retry,omitempty"`
+	// Failures are the statuses that are failures of these requests to breakers
+	// and success rates, in place of 500 to 599.
+	Failures origin.Value[[]StatusRange] `json:"failures,omitzero"`
 }
 
 // Backend is one target of a Rule.

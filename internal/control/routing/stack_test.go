@@ -57,31 +57,38 @@ func TestStack(t *testing.T) {
 		want  string
 	}{
 		{
-			"nobody stacks", []Rule{split("r", path("/"), to("foo", 1), to("bar", 1))}, nil,
+			"nobody stacks",
+			[]Rule{split("r", path("/"), to("foo", 1), to("bar", 1))},
+			nil,
 			"r: / → foo=1 bar=1\n",
 		},
 		{ // the example of the talk: foo 50/50 foo and bar, bar 50/50 bar and baz
-			"weights multiply", []Rule{split("r", path("/"), to("foo", 50), to("bar", 50))},
+			"weights multiply",
+			[]Rule{split("r", path("/"), to("foo", 50), to("bar", 50))},
 			map[string][]Rule{"bar": {split("s", path("/"), to("bar", 50), to("baz", 50))}},
 			"r: / → foo=2 bar=1 baz=1\n",
 		},
 		{
-			"an inner match divides the requests", []Rule{split("r", path("/a"), to("bar", 1))},
+			"an inner match divides the requests",
+			[]Rule{split("r", path("/a"), to("bar", 1))},
 			map[string][]Rule{"bar": {split("s", path("/a/x"), to("baz", 1)), split("s2", path("/"), to("bar", 1))}},
 			"r+0: /a /a/x → baz=1\nr+1: /a → bar=1\n",
 		},
 		{
-			"what no inner rule matches is answered, and does not fall through", []Rule{split("r", path("/a"), to("bar", 1)), split("last", path("/"), to("foo", 1))},
+			"what no inner rule matches is answered, and does not fall through",
+			[]Rule{split("r", path("/a"), to("bar", 1)), split("last", path("/"), to("foo", 1))},
 			map[string][]Rule{"bar": {split("s", path("/a/x"), to("baz", 1))}},
 			"r+0: /a /a/x → baz=1\nr+1: /a → 404\nlast: / → foo=1\n",
 		},
 		{
-			"beside others it is refused", []Rule{split("r", path("/a"), to("foo", 1), to("bar", 1))},
+			"beside others it is refused",
+			[]Rule{split("r", path("/a"), to("foo", 1), to("bar", 1))},
 			map[string][]Rule{"bar": {split("s", path("/a/x"), to("baz", 1))}},
 			"r+0: /a /a/x → foo=1 baz=1\nr+1: /a → foo=1 bar=1!\n",
 		},
 		{
-			"two of them", []Rule{split("r", path("/"), to("a", 1), to("b", 1))},
+			"two of them",
+			[]Rule{split("r", path("/"), to("a", 1), to("b", 1))},
 			map[string][]Rule{
 				"a": {split("s", path("/"), to("a1", 1), to("a2", 1))},
 				"b": {split("s", path("/x"), to("b1", 1)), split("s2", path("/"), to("b2", 1))},
@@ -89,17 +96,20 @@ func TestStack(t *testing.T) {
 			"r+0: /x → a1=1 a2=1 b1=2\nr+1: / → a1=1 a2=1 b2=2\n",
 		},
 		{
-			"a backend of weight 0 is not looked into", []Rule{split("r", path("/"), to("foo", 1), to("bar", 0))},
+			"a backend of weight 0 is not looked into",
+			[]Rule{split("r", path("/"), to("foo", 1), to("bar", 0))},
 			map[string][]Rule{"bar": {split("s", path("/x"), to("baz", 1))}},
 			"r: / → foo=1 bar=0\n",
 		},
 		{
-			"all inner weights 0", []Rule{split("r", path("/"), to("foo", 1), to("bar", 3))},
+			"all inner weights 0",
+			[]Rule{split("r", path("/"), to("foo", 1), to("bar", 3))},
 			map[string][]Rule{"bar": {split("s", path("/"), to("x", 0), to("y", 0))}},
 			"r: / → foo=1 x=3! y=0\n",
 		},
 		{
-			"weights stay within 32 bits, and their proportions too", []Rule{split("r", path("/"), big, to("bar", 2_000_000_000))},
+			"weights stay within 32 bits, and their proportions too",
+			[]Rule{split("r", path("/"), big, to("bar", 2_000_000_000))},
 			map[string][]Rule{"bar": {split("s", path("/"), to("bar", 4_000_000_000), to("baz", 4_000_000_000))}},
 			"r: / → big=4 bar=1 baz=1\n",
 		},

@@ -3,6 +3,7 @@ package translate
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -50,10 +51,29 @@ func routeMetadata(r *routing.Rule) *structpb.Struct {
 	if r.Retry != nil && r.Retry.AnyMethod.Value {
 		kv = append(kv, "any_method", "true")
 	}
+	if r.Failures.IsSet() {
+		kv = append(kv, "failure_statuses", statusRanges(r.Failures.Value))
+	}
 	if r.Retry != nil && r.Retry.BackoffMin.Value > 0 {
 		kv = append(kv, "retry_backoff_min", r.Retry.BackoffMin.Value.String())
 	}
 	return fields(kv...)
+}
+
+// statusRanges are ranges as "404,500-599"; none is "none".
+func statusRanges(list []routing.StatusRange) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, r := range list {
+		s := strconv.Itoa(int(r.First))
+		if r.Last != r.First {
+			s += "-" + strconv.Itoa(int(r.Last))
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, ",")
 }
 
 // forward is the action of a rule with backends.

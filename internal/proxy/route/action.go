@@ -3,6 +3,7 @@ package route
 import (
 	"time"
 
+	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/filter"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 )
@@ -34,8 +35,11 @@ type Action struct {
 	// Mirrors get copies of the requests.
 	Mirrors []Mirror
 	// CORS and Fault may be nil, there is none; their methods allow that.
-	CORS  *filter.CORS
-	Fault *filter.Fault
+	CORS *filter.CORS
+	// Classification says what is a failure to the breaker; nil: the cluster's
+	// does.
+	Classification *breaker.Classification
+	Fault          *filter.Fault
 	// Retry is nil where a request goes out once.
 	Retry *Retry
 	// Timeout bounds the whole exchange, waiting and retries included. 0: none.

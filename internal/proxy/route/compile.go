@@ -3,6 +3,7 @@ package route
 import (
 	"slices"
 
+	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/filter"
 	"github.com/reclosermesh/recloser/internal/proxy/upstream"
 )
@@ -35,6 +36,9 @@ func (c *compiler) action(r *Rule) *Action {
 	a.Fault = first(r.Fault, c.cfg.Common.Fault, c.outer.Fault)
 	a.IdleTimeout, a.ResponseTimeout, a.MaxStream = r.IdleTimeout, r.ResponseTimeout, r.MaxStream
 	a.Retry = r.Retry.compiled()
+	if len(r.Failures) > 0 {
+		a.Classification = &breaker.Classification{Failures: r.Failures}
+	}
 	for _, h := range r.Hash {
 		a.hash = append(a.hash, newHashPolicy(h))
 	}

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/filter"
 )
 
@@ -86,6 +87,9 @@ type Rule struct {
 	// Timeout does; 0: none.
 	MaxStream time.Duration
 	Retry     *Retry
+	// Failures are the statuses that are failures to the breaker, in place of the
+	// cluster's own; none: those.
+	Failures []breaker.StatusRange
 	// Hash says what of a request chooses its endpoint, where the cluster's
 	// balancer asks for that.
 	Hash []HashConfig

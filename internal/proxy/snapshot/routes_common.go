@@ -1,9 +1,12 @@
 package snapshot
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -13,12 +16,14 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"github.com/reclosermesh/recloser/breaker"
 	"github.com/reclosermesh/recloser/internal/proxy/filter"
 	"github.com/reclosermesh/recloser/internal/proxy/route"
 )
 
 // routeMetadata is the key of what Envoy's routes cannot say: who wrote the
-// rule, response_timeout, any_method, and retry_backoff_min.
+// rule, response_timeout, any_method, retry_backoff_min, and
+// failure_statuses.
 const routeMetadata = "recloser.route"
 
 // editing is what routes, hosts and route configurations say of headers.
@@ -163,12 +168,39 @@ func (p *problems) routeMetadata(at string, rule *route.Rule, m *corev3.Metadata
 	if rule.Retry != nil && isTrue(own["any_method"]) {
 		rule.Retry.AnyMethod = true
 	}
+	if v, ok := own["failure_statuses"]; ok {
+		var err error
+		if rule.Failures, err = parseStatuses(v.GetStringValue()); err != nil {
+			p.add("%sfailure_statuses %q: %w", at, v.GetStringValue(), err)
+		}
+	}
 	if v, ok := own["retry_backoff_min"]; ok && rule.Retry != nil {
 		d, err := time.ParseDuration(v.GetStringValue())
 		if rule.Retry.BackoffMin = d; err != nil || d < 0 {
 			p.add("%sretry_backoff_min %q: must be a duration, as \"2s\", and not negative", at, v.GetStringValue())
 		}
 	}
+}
+
+// parseStatuses reads "404,500-599"; "none" is a range that no status is in.
+func parseStatuses(text string) ([]breaker.StatusRange, error) {
+	if text == "none" {
+		return []breaker.StatusRange{{First: -1, Last: -1}}, nil
+	}
+	var out []breaker.StatusRange
+	for item := range strings.SplitSeq(text, ",") {
+		first, last, ranged := strings.Cut(item, "-")
+		if !ranged {
+			last = first
+		}
+		a, err1 := strconv.Atoi(first)
+		b, err2 := strconv.Atoi(last)
+		if err1 != nil || err2 != nil || a < 100 || b > 599 || a > b {
+			return nil, errors.New("must be statuses and ranges of them within 100 to 599, as \"404,500-599\", or \"none\"")
+		}
+		out = append(out, breaker.StatusRange{First: a, Last: b})
+	}
+	return out, nil
 }
 
 func isTrue(v *structpb.Value) bool { return v.GetBoolValue() || v.GetStringValue() == "true" }
