@@ -40,6 +40,11 @@ func TestLintPage(t *testing.T) {
 			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.Code, c.Severity, c.What, c.Mend)
 		}
 	}
+	b.WriteString("\n## In CI\n\n" +
+		"```\nrecloser lint --strict -f manifests/                      # fails for errors and warnings\n" +
+		"recloser lint -f manifests/ -o sarif > recloser.sarif    # for the code host: findings at their lines\n```\n\n" +
+		"SARIF names files by the paths that `-f` has, so run it at the top of the repository. A finding\n" +
+		"keeps its fingerprint when lines move, so that a code host does not tell it twice.\n")
 	b.WriteString("\n## Who calls whom\n\n" +
 		"`retry-amplification` needs to know the calls. They are taken from `recloser.io/calls` (on a\n" +
 		"Deployment, Workload or Pod, or on the template: `recloser.io/calls: api, db.store`) and from\n" +
