@@ -25,6 +25,9 @@ func settings(r *routing.Rule) []Setting {
 			setting("timeout.response", r.Timeouts.Response, none(time.Duration.String)))
 		l.ifSet("timeout.idle", r.Timeouts.Idle)
 		l.retry(r)
+		if r.Failures.IsSet() {
+			l = append(l, setting("failures", r.Failures, statuses))
+		}
 	}
 	if r.Rewrite != nil {
 		l.rewrite(r.Rewrite)
@@ -76,6 +79,7 @@ func (l *settingList) retry(r *routing.Rule) {
 		*l = append(*l, setting("retry.statuses", t.Statuses, statuses))
 	}
 	l.ifSet("retry.perTry", t.PerTry)
+	l.ifSet("retry.backoffMin", t.BackoffMin)
 	l.ifSet("retry.backoffBase", t.BackoffBase)
 	l.ifSet("retry.backoffMax", t.BackoffMax)
 	if t.AnyMethod.IsSet() {
