@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -379,6 +381,70 @@ func TestPickAllocatesNothing(t *testing.T) {
 		}
 		s.Apply(nil)
 		s.emptyLeaving(now, 0)
+	}
+}
+
+// Requests pick while breakers open and close and the configuration changes, and
+// always get an endpoint that was there a moment ago.
+func TestPickWhileAllChanges(t *testing.T) {
+	var now atomic.Int64
+	now.Store(int64(time.Second))
+	clock := func() time.Duration { return time.Duration(now.Load()) }
+	s := newSet(clock)
+	shapes := []shape{
+		{{0, "a", 2, 5}, {0, "b", 1, 5}, {1, "c", 1, 3}},
+		{{0, "a", 2, 2}, {1, "b", 0, 5}},
+		{{0, "b", 0, 4}, {3, "a", 0, 5}},
+	}
+	cfg := shapes[0].config()
+	c := s.Apply([]Config{cfg})[cfg.Name]
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	for g := range 4 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(g), 9))
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				at := clock()
+				e, p, ok := c.PickOther(at, Key{Hash: rng.Uint64(), Hashed: rng.IntN(2) == 0}, nil)
+				if !ok {
+					continue
+				}
+				_ = e.Place()
+				if rng.IntN(5) == 0 {
+					p.Done(at, failed)
+				} else {
+					p.Done(at, answered)
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		next := shapes[i%len(shapes)].config()
+		next.LB = balance.Policy(i % 6)
+		next.LocalityWeighted = i%2 == 0
+		next.Breaker.Guards.PanicThreshold = float64(i % 3 * 25)
+		next.TableSize = 251
+		s.Apply([]Config{next})
+		now.Add(int64(200 * time.Millisecond))
+		c.sweep(clock())
+	}
+	close(done)
+	wg.Wait()
+	now.Add(int64(time.Hour))
+	for range 200 { // probes first
+		if _, p, ok := c.Pick(clock(), Key{}); ok {
+			p.Done(clock(), answered)
+		}
+	}
+	for _, st := range c.States() {
+		if st.State != breaker.Closed && c.EndpointPlace(st.Name).Priority == 0 {
+			t.Errorf("%s is %v an hour later, with all answers good", st.Name, st.State)
+		}
 	}
 }
 
