@@ -68,7 +68,8 @@ func stackRule(r Rule, inner func(*Backend) ([]Rule, bool)) ([]Rule, []Loser) {
 // stacking is a rule some of whose backends have been replaced.
 type stacking struct {
 	Rule
-	added  int // backends that came in place of earlier ones, less those
+	added  int  // backends that came in place of earlier ones, less those
+	done   bool // one has been replaced
 	losers []Loser
 }
 
@@ -89,7 +90,7 @@ func (p stacking) over(at int, inner []Rule) []stacking {
 // with replaces the backend at a position by what an inner rule says.
 func (p stacking) with(at int, in *Rule) stacking {
 	q := p
-	q.losers = slices.Clone(p.losers)
+	q.done, q.losers = true, slices.Clone(p.losers)
 	q.Match = p.Match.And(in.Match)
 	q.Also = append(slices.Clone(p.Also), in.Origin)
 	alone := p.alone(at)
@@ -237,7 +238,7 @@ func (p *stacking) reduce() {
 	for i := range p.Backends {
 		d = gcd(d, p.Backends[i].Weight.Value)
 	}
-	if d <= 1 || p.added == 0 && len(p.Also) == 0 {
+	if d <= 1 || !p.done {
 		return
 	}
 	p.Backends = slices.Clone(p.Backends)
