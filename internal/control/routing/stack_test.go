@@ -24,6 +24,12 @@ func split(name string, m Match, backends ...Backend) Rule {
 	return Rule{Name: name, Origin: at(name), Match: m, Backends: backends}
 }
 
+// also gives a rule a further object that has a say in it.
+func also(r Rule) Rule {
+	r.Also = []origin.Origin{at("profile")}
+	return r
+}
+
 // show is the rules as text: match, backends with weights, or the answer.
 func show(rules []Rule) string {
 	var b strings.Builder
@@ -57,10 +63,10 @@ func TestStack(t *testing.T) {
 		want  string
 	}{
 		{
-			"nobody stacks",
-			[]Rule{split("r", path("/"), to("foo", 1), to("bar", 1))},
+			"nobody stacks, and weights stay",
+			[]Rule{also(split("r", path("/"), to("foo", 50), to("bar", 50)))},
 			nil,
-			"r: / → foo=1 bar=1\n",
+			"r: / → foo=50 bar=50\n",
 		},
 		{ // the example of the talk: foo 50/50 foo and bar, bar 50/50 bar and baz
 			"weights multiply",
