@@ -180,7 +180,7 @@ func (a *answerSink) Head(up *http2.Stream, h *http2.Head, end bool) {
 	}
 	if x.tries.policy != nil {
 		st.headCame()
-		if st.passesOver(up, h.Headers) {
+		if st.passesOver(h.Headers) {
 			return
 		}
 		if !end && st.holdsHead(h) {
@@ -263,7 +263,7 @@ func (a *answerSink) Trailers(up *http2.Stream, fields []http1.Header) {
 	}
 	st.x.hearStatus(fields)
 	st.x.statusMissing()
-	if st.held != nil && st.passesOver(up, fields) {
+	if st.held != nil && st.passesOver(fields) {
 		return
 	}
 	st.releaseHead(up)

@@ -31,6 +31,7 @@ type exchange1 struct {
 	alarm    *alarm                // at the end of the answer's time; nil: none
 	tryAlarm atomic.Pointer[alarm] // at the end of the try's, where the request was uploaded; nil: none
 
+	two  bool   // the endpoints speak HTTP/2: for all tries, as the body is kept in their framing
 	keep keeper // of the body, where it may be wanted again
 	kept []byte // what an earlier try's uploader has read, all of the body so far; nil: there was none
 }
@@ -120,7 +121,10 @@ func (c *conn) carry() telemetry.Reason {
 	switch {
 	case c.req.Connect:
 		return c.carryBytes()
-	case c.upstream2():
+	case c.x.tries.n == 1:
+		c.x.two = c.upstream2()
+	}
+	if c.x.two {
 		return c.exchange2()
 	}
 	if why := c.send(); why != telemetry.ViaUpstream {

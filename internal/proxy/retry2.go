@@ -192,7 +192,7 @@ func (st *stream) failRelay(why telemetry.Reason) {
 
 // passesOver tells whether an answer, whose status is known, is passed over for
 // another try. mu is held.
-func (st *stream) passesOver(up *http2.Stream, head []http1.Header) bool {
+func (st *stream) passesOver(head []http1.Header) bool {
 	x := &st.x
 	if !st.hasBody() || !x.retryAnswer(head) {
 		return false

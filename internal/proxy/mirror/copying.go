@@ -23,7 +23,6 @@ type copying struct {
 	status int           // 0: no answer
 	grpc   int           // -1: none
 	headAt time.Duration // when the answer's head came
-	fresh  bool          // the connection had carried nothing before
 }
 
 // run takes the copy to its end.
@@ -94,13 +93,14 @@ func (c *copying) verdict(now time.Duration, err error) (breaker.Result, telemet
 	}
 	result := telemetry.MirrorFailed
 	r.Status = 503
+	unsent, isUnsent := errors.AsType[*unsentError](err)
 	switch {
 	case c.sender.ctx.Err() != nil, errors.Is(err, errNoVerdict):
 		r.Cause = breaker.Cancelled
 	case errors.Is(err, upstream.ErrOverflow), errors.Is(err, upstream.ErrPendingTimeout):
 		r.Cause, result = breaker.Overflow, telemetry.MirrorRefused
-	case errors.Is(err, errUnsent):
-		r.Cause = upstream.DialResult(errors.Unwrap(err)).Cause
+	case isUnsent:
+		r.Cause = upstream.DialResult(unsent.err).Cause
 	case now >= c.deadline:
 		r.Cause, r.Status = breaker.RequestTimeout, 504
 	default:
@@ -109,14 +109,11 @@ func (c *copying) verdict(now time.Duration, err error) (breaker.Result, telemet
 	return r, result
 }
 
-// errUnsent is wrapped around the reason for which there was no connection.
-var errUnsent = errors.New("no connection")
-
+// unsentError is the reason for which there was no connection.
 type unsentError struct{ err error }
 
-func (e *unsentError) Error() string        { return errUnsent.Error() + ": " + e.err.Error() }
-func (e *unsentError) Unwrap() error        { return e.err }
-func (e *unsentError) Is(target error) bool { return target == errUnsent } //nolint:errorlint // this is errors.Is
+func (e *unsentError) Error() string { return "no connection: " + e.err.Error() }
+func (e *unsentError) Unwrap() error { return e.err }
 
 // done is closed when the Sender ends.
 func (c *copying) done() <-chan struct{} { return c.sender.ctx.Done() }

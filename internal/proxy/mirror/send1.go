@@ -81,8 +81,8 @@ func (a *answer1) read() (again bool, err error) {
 	case http1.BodyChunked:
 		err = a.chunks()
 	case http1.BodyUntilClose:
-		if err = a.more(); err == nil {
-			_, err = io.Copy(io.Discard, a.conn)
+		if a.more() == nil {
+			_, _ = io.Copy(io.Discard, a.conn)
 		}
 		return false, nil
 	default:
