@@ -178,6 +178,9 @@ func treatment(o outcome, r *routing.Rule, q *request) {
 	for _, m := range r.Mirrors {
 		o["mirror"] += fmt.Sprintf("%s:%d/%s %.2f ", m.Service, m.Port, m.Subset, m.Percent.Value)
 	}
+	if r.Failures.IsSet() {
+		o["failures"] = statusText(r.Failures.Value)
+	}
 	o["timeout.request"] = fmt.Sprint(max(r.Timeouts.Request.Value, 0))
 	o["timeout.response"] = fmt.Sprint(max(r.Timeouts.Response.Value, 0))
 	o["timeout.idle"] = fmt.Sprint(max(r.Timeouts.Idle.Value, 0))
@@ -222,6 +225,9 @@ func treatment(o outcome, r *routing.Rule, q *request) {
 		o["retry"] = fmt.Sprint(t.Attempts.Value, t.AnyMethod.Value)
 		o["retry.on"] = fmt.Sprint(on, slices.Compact(codes))
 		o["retry.backoff"] = backoff
+		if t.BackoffMin.Value > 0 {
+			o["retry.backoffMin"] = t.BackoffMin.Value.String()
+		}
 	}
 	o["timeout.backend"] = fmt.Sprint(max(perTry, 0))
 }

@@ -32,6 +32,10 @@ func (c *converter) treatment(r *routing.Rule) {
 		}
 		r.Fault = nil
 	}
+	if f := r.Failures; f.IsSet() {
+		c.lose(f.Origin, "failures", statusText(f.Value), "which statuses count as failures of an endpoint cannot be said there")
+		r.Failures = origin.Value[[]routing.StatusRange]{}
+	}
 	c.cors(r)
 	c.mirrors(r)
 	if r.Redirect != nil || r.Direct != nil {
@@ -182,7 +186,7 @@ func (c *converter) annotated(t *routing.Retry) bool {
 	}
 	return c.to == Recloser && !slices.ContainsFunc(t.On.Value, func(on string) bool {
 		return on != "5xx" && on != "gateway-error" && !slices.Contains(grpcConditions(), on)
-	}) && !isWritten(t.BackoffBase)
+	}) && !isWritten(t.BackoffBase) && !isWritten(t.BackoffMin)
 }
 
 // backendTimeout bounds a try where there are no retries, or beside them.
@@ -218,6 +222,7 @@ func (c *converter) istioRetry(t *routing.Retry) {
 		}
 	}
 	t.Statuses.Value = out
+	c.noPause(t)
 	if t.OtherEndpoints.Origin == (origin.Origin{}) {
 		t.OtherEndpoints.Value = true
 	}
@@ -243,6 +248,15 @@ func (c *converter) linkerdRetry(t *routing.Retry) {
 		c.lose(t.BackoffBase.Origin, "retry.backoff", t.BackoffBase.Value.String(), "the back-off cannot be said there; it is 25ms to 250ms")
 	}
 	t.BackoffBase = origin.Value[time.Duration]{}
+	c.noPause(t)
+}
+
+// noPause leaves out the pause before each further try.
+func (c *converter) noPause(t *routing.Retry) {
+	if isWritten(t.BackoffMin) {
+		c.lose(t.BackoffMin.Origin, "retry.backoffMin", t.BackoffMin.Value.String(), "a least pause cannot be said there, only how a pause grows")
+	}
+	t.BackoffMin = origin.Value[time.Duration]{}
 }
 
 // gatewayRetry keeps statuses; failures of connections belong to it.
@@ -293,10 +307,7 @@ func (c *converter) gatewayRetry(t *routing.Retry) {
 	for _, code := range sortedCodes(codes) {
 		t.Statuses.Value = append(t.Statuses.Value, routing.StatusRange{First: code, Last: code})
 	}
-	if !isWritten(t.BackoffBase) {
-		t.BackoffBase = origin.Value[time.Duration]{}
-	}
-	c.durationOf(&t.BackoffBase, "retry.backoff")
+	c.gatewayBackoff(t)
 }
 
 // unanswered: Envoy takes no answer for one of its 5xx and gateway-error, too.
@@ -304,6 +315,29 @@ func unanswered(said map[string]bool) {
 	for _, f := range connectionFailures() {
 		said[f] = true
 	}
+}
+
+// gatewayBackoff: the one field of Gateway API is both the least pause and how
+// it grows.
+func (c *converter) gatewayBackoff(t *routing.Retry) {
+	if !isWritten(t.BackoffBase) {
+		c.noPause(t)
+		t.BackoffBase = origin.Value[time.Duration]{}
+		return
+	}
+	c.durationOf(&t.BackoffBase, "retry.backoff")
+	if t.BackoffMin.Value != t.BackoffBase.Value {
+		c.lose(t.BackoffBase.Origin, "retry.backoffMin", t.BackoffMin.Value.String(), "a pause is never shorter than the back-off there")
+	}
+	t.BackoffMin = t.BackoffBase
+}
+
+func statusText(list []routing.StatusRange) string {
+	var out []string
+	for _, s := range list {
+		out = append(out, fmt.Sprintf("%d-%d", s.First, s.Last))
+	}
+	return strings.Join(out, ",")
 }
 
 func sortedCodes(m map[uint32]bool) []uint32 {
