@@ -3,6 +3,7 @@ package conformance
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,10 +19,15 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+	corev1 "k8s.io/api/core/v1"
 )
 
-// outbound is the port of a sidecar to which its instance's requests go.
-const outbound = "4140"
+// Ports of a sidecar: that to which its instance's requests go, and that of its
+// administration.
+const (
+	outbound = "4140"
+	admin    = "4191"
+)
 
 // call is what the client in a pod is asked to do.
 type call struct {
@@ -77,15 +83,19 @@ func (a *answer) line(name string) string {
 	return ""
 }
 
-// do makes the calls one after the other through a pod's sidecar.
-func (c *call) do(ctx context.Context, podIP string) ([]answer, error) {
+// do makes the calls one after the other, as a program in a pod would.
+func (c *call) do(ctx context.Context, pod *corev1.Pod) ([]answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
-	sidecar := net.JoinHostPort(podIP, outbound)
+	sidecar := net.JoinHostPort(pod.Status.PodIP, outbound)
 	if c.url.Scheme == "grpc" {
 		return c.callGRPC(ctx, sidecar)
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", sidecar)
+	to, target, err := c.way(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", to)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +105,7 @@ func (c *call) do(ctx context.Context, podIP string) ([]answer, error) {
 	r := bufio.NewReader(conn)
 	out := make([]answer, 0, c.count)
 	for range c.count {
-		a, err := c.callHTTP(conn, r)
+		a, err := c.callHTTP(conn, r, target)
 		if err != nil {
 			return nil, err
 		}
@@ -104,17 +114,63 @@ func (c *call) do(ctx context.Context, podIP string) ([]answer, error) {
 	return out, nil
 }
 
-// callHTTP asks as a client of a proxy does: the whole URL is in the request
-// line, and says where the request goes, whatever a header Host says (RFC 9112
-// section 3.2.2).
-func (c *call) callHTTP(conn net.Conn, r *bufio.Reader) (answer, error) {
+// way is where a program dials, and what it writes into the request line.
+//
+//   - A name goes to the sidecar, by HTTP_PROXY, with the whole URL in the
+//     request line.
+//   - An address is dialled, as programs do with those of this machine.
+//   - Where a header Host says something else than the URL, the program means
+//     the Service's address: a sidecar opens one for each Service of its
+//     namespace. To a proxy, one request with two hosts is malformed.
+func (c *call) way(ctx context.Context, pod *corev1.Pod) (dial, target string, err error) {
+	port := c.url.Port()
+	if port == "" {
+		port = "80"
+	}
+	switch {
+	case net.ParseIP(c.url.Hostname()) != nil:
+		return net.JoinHostPort(c.url.Hostname(), port), c.url.RequestURI(), nil
+	case c.headers.Get("Host") != "":
+		dial, err = door(ctx, pod.Status.PodIP, c.url.Hostname()+"."+pod.Namespace+":"+port)
+		return dial, c.url.RequestURI(), err
+	default:
+		return net.JoinHostPort(pod.Status.PodIP, outbound), "http://" + c.url.Host + c.url.RequestURI(), nil
+	}
+}
+
+// door is where a sidecar listens for one port of a service.
+func door(ctx context.Context, podIP, authority string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(podIP, admin)+"/config_dump", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var dump struct {
+		Listener map[string]json.RawMessage
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&dump); err != nil {
+		return "", err
+	}
+	for name, l := range dump.Listener {
+		if address, ok := strings.CutPrefix(name, "publish|"); ok && strings.Contains(string(l), `"publish|`+authority+`"`) {
+			return address, nil
+		}
+	}
+	return "", fmt.Errorf("the sidecar of %s has no address for %s", podIP, authority)
+}
+
+// callHTTP makes one call on a connection.
+func (c *call) callHTTP(conn net.Conn, r *bufio.Reader, target string) (answer, error) {
 	host := c.url.Host
 	if v := c.headers.Get("Host"); v != "" {
 		host = v
 	}
-	path := c.url.RequestURI()
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s http://%s%s HTTP/1.1\r\nHost: %s\r\n", c.method, c.url.Host, path, host)
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", c.method, target, host)
 	for _, k := range slices.Sorted(maps.Keys(c.headers)) {
 		for _, v := range c.headers[k] {
 			if k != "Host" {

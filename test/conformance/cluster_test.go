@@ -116,7 +116,7 @@ func (c *cluster) run(r *http.Request) (string, error) {
 		if p.Namespace != r.PathValue("namespace") || p.Name != r.PathValue("pod") {
 			continue
 		}
-		answers, err := call.do(r.Context(), p.Status.PodIP)
+		answers, err := call.do(r.Context(), &p)
 		if err != nil {
 			return "", err
 		}
