@@ -121,7 +121,6 @@ func codesLinkerd() []Code {
 		{"condition-too-deep", Error, "a condition has too many levels", "write it flatter"},
 		{"too-many-alternatives", Error, "written out, a condition has too many alternatives", "one pathRegex for several paths, or several routes"},
 		{"half-anchored-regex", Warning, "alternatives at the top of a pathRegex are anchored at one end only", "put them in brackets"},
-		{"classes-for-retries", Info, "responseClasses decide about retries here, and not about breakers", "nothing"},
 		{"bad-retry-budget", Error, "a value of a retry budget cannot be; the default holds", "one of the range"},
 		{"bad-retry-condition", Error, "there is no such condition of retries; it is left out", "one of those that are allowed"},
 		{"bad-authority", Error, "an authority of dstOverrides is not the name of a service", "NAME.NAMESPACE.svc.cluster.local, with an optional :PORT"},

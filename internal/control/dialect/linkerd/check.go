@@ -105,26 +105,12 @@ func (c *checker) routes() {
 				c.condition(err, "; the class is left out")
 			}
 		}
-		c.classes(&r)
 		c.regexes(r.said.Condition, r.field+".condition")
 	}
 }
 
 func (c *checker) condition(err *conditionError, follows string) {
 	c.find(err.field, err.value, source.Error, err.code, err.reason+follows, err.allowed, err.mend)
-}
-
-// classes tells what the classes of a route decide here, and what they do not.
-func (c *checker) classes(r *route) {
-	if len(r.said.ResponseClasses) == 0 {
-		return
-	}
-	field := r.field + ".responseClasses"
-	if !r.said.IsRetryable {
-		c.find(field, "", source.Warning, "no-effect", "this has no effect: classes decide which answers are tried again, and the route is not retryable", "", "set isRetryable: true, or take the classes away")
-		return
-	}
-	c.find(field, "", source.Info, "classes-for-retries", "classes decide which answers are tried again; breakers and success rates count 500 to 599 as failures all the same", "", "")
 }
 
 // regexes looks for expressions that Linkerd anchors in halves.

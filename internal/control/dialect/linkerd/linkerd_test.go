@@ -289,3 +289,30 @@ func FuzzPathRegex(f *testing.F) {
 		}
 	})
 }
+
+// TestOverlayKeepsTheReplacedPrefix: what a rule replaces is what it has matched
+// by itself, not what a route of a profile matches.
+func TestOverlayKeepsTheReplacedPrefix(t *testing.T) {
+	in, _ := randomProfile(rand.New(rand.NewPCG(0, 0)))
+	spec := &in.Objects[0].Value.(*source.LinkerdServiceProfile).Spec
+	spec.Routes = []source.ProfileRoute{{Condition: &source.ProfileCondition{PathRegex: "/foo/x"}}}
+	prefix := func(s string) routing.PathMatch { return routing.PathMatch{Kind: routing.PathPrefix, Value: s} }
+	exact := routing.PathMatch{Kind: routing.PathExact, Value: "/foo/x"}
+	rewrite := &routing.Rewrite{Path: &routing.PathRewrite{Kind: routing.ReplacePrefix, Value: "/bar"}}
+	for _, tt := range []struct {
+		own     []routing.PathMatch
+		rewrite *routing.Rewrite
+		want    []routing.PathMatch
+	}{
+		{[]routing.PathMatch{prefix("/")}, rewrite, []routing.PathMatch{prefix("/"), exact}},
+		{nil, rewrite, []routing.PathMatch{prefix("/"), exact}},
+		{[]routing.PathMatch{prefix("/foo")}, rewrite, []routing.PathMatch{prefix("/foo"), exact}},
+		{[]routing.PathMatch{exact}, rewrite, []routing.PathMatch{exact}},
+		{[]routing.PathMatch{prefix("/")}, nil, []routing.PathMatch{exact}},
+	} {
+		out, _ := Overlay(in, []routing.Rule{{Match: routing.Match{Paths: tt.own}, Rewrite: tt.rewrite, Backends: []routing.Backend{{}}}})
+		if !slices.Equal(out[0].Match.Paths, tt.want) {
+			t.Errorf("%v with %+v: %v, want %v", tt.own, tt.rewrite, out[0].Match.Paths, tt.want)
+		}
+	}
+}

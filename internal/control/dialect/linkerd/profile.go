@@ -102,6 +102,15 @@ func (p *profile) timeout(r *route) (origin.Value[time.Duration], error) {
 	return origin.Said(d, p.object, r.field+".timeout"), nil
 }
 
+// failures are the statuses that count as failures of a route's requests, unset
+// where it has no classes.
+func (p *profile) failures(r *route) origin.Value[[]routing.StatusRange] {
+	if len(r.said.ResponseClasses) == 0 {
+		return origin.Value[[]routing.StatusRange]{}
+	}
+	return origin.Said(classify(r.said.ResponseClasses).failures(), p.object, r.field+".responseClasses")
+}
+
 // maxProfileAttempts is how often a retryable route's request is sent again at
 // most. Linkerd leaves it to the budget alone, which a quiet service never
 // reaches: one request could go round for as long as its timeout allows.
@@ -122,10 +131,8 @@ func (p *profile) retry(r *route) *routing.Retry {
 			"Recloser: not the endpoint that failed"),
 	}
 	on := []string{"5xx"}
-	if len(r.said.ResponseClasses) > 0 {
-		on = nil
-		failures := origin.Of(p.object, r.field+".responseClasses")
-		retry.Statuses = origin.Value[[]routing.StatusRange]{Value: classes.failures(), Origin: failures}
+	if f := p.failures(r); f.IsSet() {
+		on, retry.Statuses = nil, f
 	}
 	if !classes.decides(200) {
 		// The classification of gRPC holds where the HTTP status, which is 200
