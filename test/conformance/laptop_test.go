@@ -33,16 +33,18 @@ type laptop struct {
 	t    testing.TB
 	dir  string // of the manifests
 	http string // of the HTTP API
-	log  lockedBuffer
+	// program is the recloser that runs it.
+	program string
+	log     lockedBuffer
 }
 
 // startLaptop runs `recloser up` until the test ends. It returns when all pods
 // are ready.
 func startLaptop(t testing.TB) *laptop {
 	t.Helper()
-	l := &laptop{t: t, dir: t.TempDir(), http: mesh.FreeAddress(t)}
+	l := &laptop{t: t, dir: t.TempDir(), http: mesh.FreeAddress(t), program: program(t)}
 	l.write("mesh.yaml", manifest(t, "mesh/manifests.yaml"))
-	cmd := exec.Command(program(t), "up", "-f", l.dir, "--http-address", l.http, "--proxy", mesh.Binary(t), "--quiet")
+	cmd := exec.Command(l.program, "up", "-f", l.dir, "--http-address", l.http, "--proxy", mesh.Binary(t), "--quiet")
 	cmd.Stdout, cmd.Stderr = &l.log, &l.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
