@@ -30,6 +30,9 @@ func (c *conn) hasBody() bool {
 	return c.x.upload == nil || c.x.keep.seal()
 }
 
+// bodyLost tells whether more of the body has come than is kept.
+func (c *conn) bodyLost() bool { return c.x.upload != nil && !c.x.keep.keeping() }
+
 // dropsAnswer tells whether an answer, whose head is in resp and of which rest
 // has come behind it, is passed over for another try.
 func (c *conn) dropsAnswer(rest []byte) bool {
@@ -45,7 +48,7 @@ func (c *conn) dropsAnswer(rest []byte) bool {
 // passedOver is the decision of dropsAnswer; head are the answer's fields.
 func (c *conn) passedOver(head []http1.Header) bool {
 	x := &c.x
-	if x.interims > 0 || !x.retryAnswer(head) {
+	if x.interims > 0 || c.bodyLost() || !x.retryAnswer(head) {
 		return false
 	}
 	if !c.hasBody() {
@@ -105,7 +108,7 @@ func (c *conn) goesAgain(why telemetry.Reason) bool {
 			return false
 		}
 		x.endTry(x.verdict())
-	case x.interims > 0 || !x.retryFailure(why):
+	case x.interims > 0 || c.bodyLost() || !x.retryFailure(why):
 		return false
 	case !c.hasBody():
 		x.giveUp()
