@@ -107,7 +107,7 @@ func Convert(w *model.World, t *policy.Table, o Options) (*Result, error) {
 	if !slices.Contains(Dialects(), o.To) {
 		return nil, fmt.Errorf("dialect %q: allowed are %s", o.To, dialectNames())
 	}
-	c := &converter{world: w, table: t, to: o.To, out: &Result{Manifests: []Manifest{}, Lost: []Loss{}}, annotations: map[model.Name]map[string]string{}}
+	c := &converter{world: w, table: t, to: o.To, out: &Result{Manifests: []Manifest{}, Lost: []Loss{}}, annotations: map[model.Name]map[string]string{}, views: map[viewKey]portView{}}
 	for _, s := range w.Services() {
 		if len(s.Ports) > 0 {
 			c.service(s)
@@ -140,6 +140,11 @@ type converter struct {
 	grpc bool
 	// annotations that Services get, by service.
 	annotations map[model.Name]map[string]string
+	// everybody and each are what namespaces gives, once it was asked.
+	everybody string
+	each      []string
+	// views are those that were asked for.
+	views map[viewKey]portView
 	// subsetsFound are the subsets that rules lead to; see subsets.
 	subsetsFound map[model.Name][]string
 }
@@ -230,6 +235,13 @@ func (c *converter) passThrough() {
 // namespaces are those from which calls may come: one that stands for all of
 // which nothing is known, and each of the mesh.
 func (c *converter) namespaces() (everybody string, each []string) {
+	if c.each == nil {
+		c.everybody, c.each = c.findNamespaces()
+	}
+	return c.everybody, c.each
+}
+
+func (c *converter) findNamespaces() (everybody string, each []string) {
 	each = c.world.NamespaceNames()
 	known := map[string]bool{}
 	for _, n := range each {

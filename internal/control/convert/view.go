@@ -51,7 +51,24 @@ func (c *converter) service(s *model.Service) {
 	}
 }
 
+// viewKey is what a view depends on.
+type viewKey struct {
+	service model.Name
+	port    uint16
+	client  model.Client
+}
+
 func (c *converter) view(s *model.Service, p *model.Port, client model.Client) portView {
+	key := viewKey{s.Name, p.Number, client}
+	v, ok := c.views[key]
+	if !ok {
+		v = c.look(s, p, client)
+		c.views[key] = v
+	}
+	return v
+}
+
+func (c *converter) look(s *model.Service, p *model.Port, client model.Client) portView {
 	v := portView{service: s, port: p, client: client.Namespace}
 	r, err := c.table.Routes(client, s.Name, p.Number)
 	if err != nil {
@@ -74,6 +91,9 @@ func untreated(r *routing.Rule) bool {
 // workloads tells what holds for some callers of a namespace only: policy is
 // written for namespaces.
 func (c *converter) workloads(s *model.Service, p *model.Port, ns string, of *portView) {
+	if !c.byLabels(s.Name) {
+		return
+	}
 	for _, kind := range []source.Kind{source.Deployment, source.Workload} {
 		for _, o := range c.world.Objects(kind) {
 			if o.Namespace != ns {
@@ -93,12 +113,36 @@ func (c *converter) workloads(s *model.Service, p *model.Port, ns string, of *po
 	}
 }
 
+// byLabels says whether any VirtualService for a service looks at the labels of
+// callers: nothing else does.
+func (c *converter) byLabels(service model.Name) bool {
+	for _, o := range c.world.RulesOf(service, source.VirtualService) {
+		spec := o.Value.(*source.IstioVirtualService).Spec
+		for _, r := range spec.GetHttp() {
+			for _, m := range r.GetMatch() {
+				if len(m.GetSourceLabels()) > 0 {
+					return true
+				}
+			}
+		}
+		for _, r := range spec.GetTcp() {
+			for _, m := range r.GetMatch() {
+				if len(m.GetSourceLabels()) > 0 {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // sameRules compares what rules do, not who said it.
 func sameRules(a, b []routing.Rule) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	return reflect.DeepEqual(withoutOrigins(a), withoutOrigins(b))
+	// Mostly they are the same in every respect, which is quick to see.
+	return reflect.DeepEqual(a, b) || reflect.DeepEqual(withoutOrigins(a), withoutOrigins(b))
 }
 
 func sameBytes(a, b []routing.Backend) bool {
