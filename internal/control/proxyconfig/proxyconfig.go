@@ -105,8 +105,10 @@ func managers(l *listenerv3.Listener) []*hcmv3.HttpConnectionManager {
 }
 
 func clusters(v translate.View, n translate.Node) []proto.Message {
+	whole := n
+	whole.Shape = translate.Envoy
 	var out []proto.Message
-	for _, name := range translate.Generate(v, translate.KeyFor(translate.ClusterType, translate.All, n)).Names {
+	for _, name := range translate.Generate(v, translate.KeyFor(translate.ClusterType, translate.All, whole)).Names {
 		out = append(out, messages(translate.Generate(v, translate.KeyFor(translate.ClusterType, name, n)))...)
 	}
 	return out

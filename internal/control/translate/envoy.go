@@ -1,7 +1,6 @@
 package translate
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -13,53 +12,6 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
-
-// allClusters names the clusters of an Envoy: those of all ports that its
-// program could call, their subsets, what routes name beside, and the one behind
-// each of its inbound listeners.
-func allClusters(v View, k Key) Result {
-	names := map[string]struct{}{}
-	add := func(name string) { names[name] = struct{}{} }
-	for _, s := range v.World.Services() {
-		subsets := subsetsOf(v, s.Name)
-		for i := range s.Ports {
-			for _, subset := range subsets {
-				add(ClusterName(s.Name, s.Ports[i].Number, subset))
-			}
-			to, _ := v.Policy.TCP(k.Client, s.Name, s.Ports[i].Number)
-			for b := range to {
-				add(backendCluster(&to[b]))
-			}
-		}
-	}
-	for _, h := range allHosts(v, k.Client) {
-		for _, r := range h.Routes {
-			clustersOf(r.GetRoute(), add)
-		}
-	}
-	if p := v.World.Pod(k.Node.Pod.Namespace, k.Node.Pod.Name); p != nil {
-		for _, port := range inboundPorts(p, portsOf(v, p)) {
-			add(InboundCluster(p.Public(port)))
-		}
-	}
-	return Result{
-		Names: slices.Sorted(maps.Keys(names)),
-		Deps:  []Dep{{Kind: OnMesh}, {Kind: OnPod, Name: k.Node.Pod}},
-	}
-}
-
-// clustersOf names all clusters of a route.
-func clustersOf(a *routev3.RouteAction, add func(string)) {
-	if c := a.GetCluster(); c != "" {
-		add(c)
-	}
-	for _, c := range a.GetWeightedClusters().GetClusters() {
-		add(c.GetName())
-	}
-	for _, m := range a.GetRequestMirrorPolicies() {
-		add(m.GetCluster())
-	}
-}
 
 // systemRoots is where an Envoy's system has the certificates of the authorities
 // that it trusts: that of Debian, Alpine and Envoy's own images. Envoy has no
@@ -103,79 +55,19 @@ func subsetsOf(v View, service model.Name) []string {
 	return out
 }
 
-// allRoutes is a route configuration with everything in it: every host that a
-// client could call, by all of its names, or the one service that a published
-// listener is for.
-func allRoutes(v View, k Key) Result {
-	if authority, ok := strings.CutPrefix(k.Name, publishedPrefix); ok {
-		routes, name, deps := routesFor(v, authority, k.Client)
-		c := &routev3.RouteConfiguration{Name: k.Name}
-		if routes != nil {
-			c.VirtualHosts = []*routev3.VirtualHost{{Name: name, Domains: []string{"*"}, Routes: routes}}
-		}
-		return Result{Resources: one(k.Name, c), Deps: deps}
-	}
-	if k.Name != OutboundListener {
+// publishedRoutes are all routes of the one service that a published listener is
+// for.
+func publishedRoutes(v View, k Key) Result {
+	authority, ok := strings.CutPrefix(k.Name, publishedPrefix)
+	if !ok {
 		return Result{}
 	}
-	return Result{
-		Resources: one(k.Name, &routev3.RouteConfiguration{Name: k.Name, VirtualHosts: allHosts(v, k.Client)}),
-		Deps:      []Dep{{Kind: OnMesh}},
+	routes, name, deps := routesFor(v, authority, k.Client)
+	c := &routev3.RouteConfiguration{Name: k.Name}
+	if routes != nil {
+		c.VirtualHosts = []*routev3.VirtualHost{{Name: name, Domains: []string{"*"}, Routes: routes}}
 	}
-}
-
-// allHosts are the virtual hosts of all ports of HTTP that a client could call,
-// and of the hosts that are no services and that rules speak of: these without a
-// port, or with 80.
-func allHosts(v View, client model.Client) []*routev3.VirtualHost {
-	var out []*routev3.VirtualHost
-	for _, s := range v.World.Services() {
-		for i := range s.Ports {
-			p := &s.Ports[i]
-			if p.Protocol.Protocol.Opaque() {
-				continue
-			}
-			if routes, _ := RoutesOf(v, client, s.Name, p.Number); routes != nil {
-				out = append(out, &routev3.VirtualHost{
-					Name: hostPort(s.Host(), p.Number), Domains: domains(v, s, p.Number, client.Namespace), Routes: routes,
-				})
-			}
-		}
-	}
-	for _, host := range v.World.RuleHosts() {
-		if s, _, _ := resolve(v, host, client.Namespace); s != nil {
-			continue
-		}
-		if routes, _ := hostRoutes(v, host, client); routes != nil {
-			out = append(out, &routev3.VirtualHost{Name: host, Domains: []string{host, host + ":80"}, Routes: routes})
-		}
-	}
-	return append(out, patternHosts(v, client)...)
-}
-
-// patternHosts are those of patterns such as *.example.com. What holds for any
-// host that nothing else names is asked for by a host that nobody has.
-func patternHosts(v View, client model.Client) []*routev3.VirtualHost {
-	const nobody = "recloser-any-host"
-	var out []*routev3.VirtualHost
-	seen := map[string]bool{}
-	for _, o := range v.World.Objects(source.VirtualService) {
-		rule, ok := o.Value.(*source.IstioVirtualService)
-		if !ok {
-			continue
-		}
-		for _, pattern := range rule.Spec.GetHosts() {
-			pattern = strings.ToLower(pattern)
-			if !strings.HasPrefix(pattern, "*") || seen[pattern] {
-				continue
-			}
-			seen[pattern] = true
-			if routes, _ := hostRoutes(v, nobody+pattern[1:], client); routes != nil {
-				out = append(out, &routev3.VirtualHost{Name: pattern, Domains: []string{pattern}, Routes: routes})
-			}
-		}
-	}
-	return out
+	return Result{Resources: one(k.Name, c), Deps: deps}
 }
 
 // domains are all ways to write a service's port; without a port it is 80.

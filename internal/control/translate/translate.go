@@ -133,7 +133,7 @@ const (
 	OnPod
 	// OnClient: the labels of a client, which rules may ask for.
 	OnClient
-	// OnMesh: any service or its policy, without endpoints.
+	// OnMesh: which services and other hosts there are, with their ports.
 	OnMesh
 )
 
@@ -168,26 +168,28 @@ func generate(v View, k Key) Result {
 	if k.Shape.Proxyless() {
 		return proxyless(v, k)
 	}
+	if keys, own, ok := Parts(v, k); ok {
+		return allParts(v, k, keys, own)
+	}
 	switch k.Type {
 	case ListenerType:
 		return listeners(v, k)
 	case RouteType:
 		if k.Shape == Envoy {
-			return allRoutes(v, k)
+			return publishedRoutes(v, k)
 		}
 		return routeConfiguration(k)
 	case HostType:
 		return virtualHost(v, k)
 	case ClusterType:
-		switch {
-		case k.Name == All:
-			return allClusters(v, k)
-		case k.Shape == Envoy:
+		if k.Shape == Envoy {
 			return envoyCluster(v, k)
 		}
 		return cluster(v, k)
 	case EndpointType:
 		return endpoints(v, k)
+	case PartType:
+		return part(v, k)
 	default:
 		return Result{}
 	}
@@ -202,10 +204,6 @@ func Deps(old, new View) []Dep {
 			seen[d] = true
 			out = append(out, d)
 		}
-		if mesh := (Dep{Kind: OnMesh}); d.Kind == OnService && !seen[mesh] {
-			seen[mesh] = true
-			out = append(out, mesh)
-		}
 	}
 	changes := model.Diff(old.World, new.World)
 	for _, n := range policy.Changed(old.Policy, new.Policy, changes.Services) {
@@ -219,6 +217,7 @@ func Deps(old, new View) []Dep {
 			continue
 		}
 		add(Dep{Kind: OnService, Name: n})
+		add(Dep{Kind: OnMesh})
 		for _, s := range []*model.Service{a, b} {
 			if s == nil {
 				continue

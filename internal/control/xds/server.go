@@ -17,6 +17,8 @@ package xds
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -64,6 +66,7 @@ type Server struct {
 	view    *translate.View // nil until the first state is known
 	topics  map[translate.Key]*topic
 	deps    map[translate.Dep]map[*topic]struct{}
+	stale   map[*topic]struct{} // of which a part has changed
 	streams map[*stream]struct{}
 	stats   Stats
 }
@@ -98,6 +101,7 @@ func New(cfg Config) *Server {
 		news:    make(chan struct{}, 1),
 		topics:  map[translate.Key]*topic{},
 		deps:    map[translate.Dep]map[*topic]struct{}{},
+		stale:   map[*topic]struct{}{},
 		streams: map[*stream]struct{}{},
 	}
 }
@@ -163,9 +167,7 @@ func (s *Server) push() {
 	old, view := s.view, s.next
 	s.view, s.next = view, nil
 	if old == nil {
-		for _, t := range s.topics {
-			s.regenerate(t)
-		}
+		s.renew(slices.Collect(maps.Values(s.topics)))
 		for st := range s.streams {
 			st.wake()
 		}
@@ -177,10 +179,23 @@ func (s *Server) push() {
 			again[t] = struct{}{}
 		}
 	}
-	for t := range again {
-		if s.topics[t.key] == t { // else its last subscriber went by another topic's change
+	s.renew(slices.Collect(maps.Keys(again)))
+}
+
+// renew makes topics anew, and then those that they are parts of.
+func (s *Server) renew(topics []*topic) {
+	for _, t := range topics {
+		if s.topics[t.key] != t {
+			continue // the last who had it went by another topic's change
+		}
+		if s.list(t) {
+			s.stale[t] = struct{}{}
+		} else {
 			s.regenerate(t)
 		}
+	}
+	for t := range s.stale {
+		s.assemble(t)
 	}
 }
 
