@@ -137,14 +137,11 @@ func (t *Table) failoverFindings(name model.Name, p *servicePolicy) []source.Pro
 			}
 			seen[f.Invalid] = true
 			code, mend := "unknown-target", ""
-			switch {
-			case f.Service == name:
+			if f.Service == name {
 				code, mend = "failover-loop", "remove it from the list"
-			default:
-				if to := t.world.Service(f.Service.Namespace, f.Service.Name); to != nil && len(to.Ports) > 0 {
-					f.Port = to.Ports[0].Number
-					mend = "name one that it has, as in " + f.String()
-				}
+			} else if to := t.world.Service(f.Service.Namespace, f.Service.Name); to != nil && len(to.Ports) > 0 {
+				f.Port = to.Ports[0].Number
+				mend = "name one that it has, as in " + f.String()
 			}
 			find(source.Error, code, f.Invalid+": it is passed over", mend)
 		}

@@ -78,7 +78,7 @@ func parseTarget(value string) (target, error) {
 
 // notInName tells what no name of a Service has in it.
 func notInName(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '.')
+	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '.'
 }
 
 // stack puts the routes of backends that stack in their place. trail are the
