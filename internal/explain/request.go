@@ -160,7 +160,7 @@ func (r *Request) check() error {
 func (r *Request) parsed() *http1.Request {
 	out := &http1.Request{
 		Method: []byte(r.Method), Host: []byte(r.Authority), Path: []byte(r.Path), Target: []byte(r.Path), Minor: 1,
-		Connect: r.Method == "CONNECT", Head: r.Method == "HEAD",
+		Connect: r.Method == "CONNECT", Head: r.Method == "HEAD", Secure: r.Scheme == "https",
 	}
 	for _, h := range r.Headers {
 		out.Headers = append(out.Headers, http1.Header{Name: []byte(h.Name), Value: []byte(h.Value)})

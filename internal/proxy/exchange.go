@@ -79,6 +79,7 @@ type exchange struct {
 // begin begins an exchange, in place of one that has ended.
 func (x *exchange) begin(s *Server, down *listener.Conn, protocol string, req *http1.Request) {
 	now := s.clock()
+	req.Secure = !down.Plain()
 	*x = exchange{srv: s, down: down, protocol: protocol, req: req, fwd: req, start: now, asked: now, grpc: -1}
 }
 

@@ -40,6 +40,9 @@ type Request struct {
 	// Connect and Head tell these two methods, which change what a response
 	// means.
 	Connect, Head bool
+	// Secure: it came over TLS, as whoever has the connection says; Parse does
+	// not.
+	Secure bool
 
 	buf     []byte // the parsed head
 	scratch []byte // holds a Path that is no slice of the head

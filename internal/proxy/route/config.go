@@ -188,8 +188,9 @@ type ValueMatch struct {
 	Low, High  int64
 }
 
-// HeaderMatch compares a header. The names ":method", ":path" (with the query)
-// and ":authority" stand for what HTTP/2 calls so. Repeated headers are
+// HeaderMatch compares a header. The names ":method", ":path" (with the query),
+// ":authority" and ":scheme" stand for what HTTP/2 calls so; the scheme is that
+// of the caller's connection, whatever the caller says. Repeated headers are
 // compared as one value, joined by commas (RFC 9110 section 5.2).
 type HeaderMatch struct {
 	Name string

@@ -97,6 +97,16 @@ func (m *headerMatcher) match(r *http1.Request) bool {
 	return m.judge(value, present)
 }
 
+var schemeHTTP, schemeHTTPS = []byte("http"), []byte("https")
+
+// schemeOf is how a request came.
+func schemeOf(r *http1.Request) []byte {
+	if r.Secure {
+		return schemeHTTPS
+	}
+	return schemeHTTP
+}
+
 // matchAnswer is match for the head of an answer.
 func (m *headerMatcher) matchAnswer(head []http1.Header) bool {
 	value, present := m.findIn(head)
@@ -117,6 +127,8 @@ func (m *headerMatcher) find(r *http1.Request) (value []byte, present bool) {
 		return r.Method, true
 	case ":path":
 		return r.Path, true
+	case ":scheme":
+		return schemeOf(r), true
 	case ":authority", "host":
 		return r.Host, len(r.Host) > 0
 	}

@@ -96,6 +96,8 @@ func TestHeaderMatch(t *testing.T) {
 		{HeaderMatch{Name: ":method", ValueMatch: ValueMatch{Kind: ValueExact, Value: "POST"}}, true},
 		{HeaderMatch{Name: ":method", ValueMatch: ValueMatch{Kind: ValueExact, Value: "GET"}}, false},
 		{HeaderMatch{Name: ":path", ValueMatch: ValueMatch{Kind: ValueExact, Value: "/p?q=1"}}, true},
+		{HeaderMatch{Name: ":scheme", ValueMatch: ValueMatch{Kind: ValueExact, Value: "http"}}, true},
+		{HeaderMatch{Name: ":scheme", ValueMatch: ValueMatch{Kind: ValueExact, Value: "https"}}, false},
 		{HeaderMatch{Name: ":authority", ValueMatch: ValueMatch{Kind: ValueExact, Value: "a.b"}}, true},
 	} {
 		cfg := &Config{Rules: []Rule{{Match: Match{Headers: []HeaderMatch{tt.match}}}}}
@@ -271,6 +273,17 @@ func TestRetryBackoff(t *testing.T) {
 	} {
 		if got := tt.retry.Backoff(tt.n, tt.random); got != tt.want {
 			t.Errorf("%+v: try %d after %v, want %v", tt.retry, tt.n, got, tt.want)
+		}
+	}
+}
+
+func TestSchemeIsTheConnections(t *testing.T) {
+	cfg := &Config{Rules: []Rule{{Match: Match{Headers: []HeaderMatch{{Name: ":scheme", ValueMatch: ValueMatch{Kind: ValueExact, Value: "https"}}}}}}}
+	r := request(t, "GET / HTTP/1.1\nHost: a")
+	for _, secure := range []bool{false, true} {
+		r.Secure = secure
+		if got := New(cfg, nil, none).Match(r) != nil; got != secure {
+			t.Errorf("over TLS %v: %v", secure, got)
 		}
 	}
 }
