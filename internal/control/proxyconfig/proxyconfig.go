@@ -37,7 +37,7 @@ const (
 // NodeOf is the proxy of a client's first instance, by name. Where no instance
 // is known it has no inbound side.
 func NodeOf(w *model.World, c model.Client) translate.Node {
-	n := translate.Node{Client: c, Pod: model.Name{Namespace: c.Namespace}}
+	n := translate.Node{Client: c, Pod: model.Name{Namespace: c.Namespace}, Locality: model.LocalityOf(w.LabelsOf(c))}
 	for _, p := range w.Pods() {
 		if p.Namespace == c.Namespace && p.Workload == c.Workload && p.WorkloadKind == c.Kind {
 			n.Pod = p.Name
