@@ -51,6 +51,10 @@ func (e *effective) losers() {
 			key.field != "" && within(e.told[key.object], key.field):
 			continue
 		}
+		if code := why.loser.Code; code != "" {
+			e.find(why.loser.Origin, Warning, code, "", "", "this never gets a request: "+why.loser.Reason, "give the other a narrower match, or put it last")
+			continue
+		}
 		severity := Info
 		if o := e.objects[key.object]; o != nil && dialectOf(o.Kind) != "" && dialectOf(o.Kind) != why.governs {
 			severity = Warning

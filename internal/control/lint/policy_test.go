@@ -57,6 +57,16 @@ spec:
 `
 }
 
+// virtualService is one for service a.
+func virtualService(http string) string {
+	return `---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: demo}
+spec: {hosts: [a], http: [` + http + `]}
+`
+}
+
 // deployment is a workload that calls what its environment names.
 func deployment(name, env, more string) string {
 	return `---
@@ -118,6 +128,16 @@ spec: {service: a, backends: [{service: b, weight: 1}]}
 			"two-match-all", "spec.rules[0]",
 			services + route("r1", "a", `{`+toB+`}`) + route("r2", "a", `{`+toB+`}`),
 			services + route("r1", "a", `{`+toB+`}`) + route("r2", "b", `{`+toB+`}`),
+		},
+		{
+			"two-match-all", "spec.http[1]",
+			services + virtualService(`{route: [{destination: {host: b}}]}, {route: [{destination: {host: c}}]}`),
+			services + virtualService(`{match: [{uri: {prefix: /x}}], route: [{destination: {host: b}}]}, {route: [{destination: {host: c}}]}`),
+		},
+		{
+			"shadowed-rule", "spec.http[1]",
+			services + virtualService(`{route: [{destination: {host: b}}]}, {match: [{uri: {prefix: /x}}], route: [{destination: {host: c}}]}`),
+			services + virtualService(`{match: [{uri: {prefix: /x}}], route: [{destination: {host: b}}]}, {match: [{uri: {prefix: /y}}], route: [{destination: {host: c}}]}`),
 		},
 		{
 			"routes-not-stacked", "spec.rules[0].backendRefs[0]",

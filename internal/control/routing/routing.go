@@ -64,6 +64,8 @@ type Loser struct {
 	// Reason is a whole sentence without a final dot: "HTTPRoute x governs the
 	// port, and Gateway API comes before SMI".
 	Reason string `json:"reason"`
+	// Code is what lint calls it, where that is more than that it has no effect.
+	Code string `json:"-"`
 }
 
 // Rule sends the requests that match somewhere, or answers them. Of Backends,

@@ -109,3 +109,12 @@ func (q *question) answer(rulesOf func(*question, source.Object) []routing.Rule)
 func (q *question) lose(o origin.Origin, format string, args ...any) {
 	q.losers = append(q.losers, routing.Loser{Origin: o, Reason: fmt.Sprintf(format, args...)})
 }
+
+// shadowed adds a rule that comes after one for every request.
+func (q *question) shadowed(o, by origin.Origin, all bool) {
+	l := routing.Loser{Origin: o, Reason: by.Field + " comes before it and matches every request", Code: "shadowed-rule"}
+	if all {
+		l.Code = "two-match-all"
+	}
+	q.losers = append(q.losers, l)
+}

@@ -24,7 +24,7 @@ func (q *question) http(o source.Object) []routing.Rule {
 	for i := range rules {
 		j := &rules[i]
 		if n := len(out); n > 0 && out[n-1].Match.All() {
-			q.lose(j.own.origin(""), "%s comes before it and matches every request", out[n-1].Origin.Field)
+			q.shadowed(j.own.origin(""), out[n-1].Origin, len(j.matches) == 0)
 			continue
 		}
 		out = append(out, q.rules(o, j)...)
@@ -48,7 +48,7 @@ func (q *question) rules(o source.Object, j *joined) []routing.Rule {
 			continue
 		}
 		if n := len(out); n > 0 && out[n-1].Match.All() {
-			q.lose(at, "%s comes before it and matches every request", out[n-1].Origin.Field)
+			q.shadowed(at, out[n-1].Origin, matchOf(m.httpMatch).All())
 			continue
 		}
 		r := base
