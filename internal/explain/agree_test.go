@@ -266,6 +266,12 @@ func agree(t *testing.T, seed uint64, services int, seen map[Kind]int) {
 // compare says what of an answer is not what was explained.
 func compare(a *Answer, resp *http.Response, body []byte) string {
 	o := &a.Outcome
+	if status := resp.Header.Get("Grpc-Status"); a.Request.GRPC && o.Kind != Forwarded && o.Kind != Redirected {
+		if resp.StatusCode != 200 || status == "" || status == "0" && o.Status != 200 {
+			return fmt.Sprintf("a caller of gRPC should get a grpc-status that stands for %d", o.Status)
+		}
+		return ""
+	}
 	switch o.Kind {
 	case Forwarded:
 		return compareForwarded(a, resp, body)
@@ -286,7 +292,7 @@ func compare(a *Answer, resp *http.Response, body []byte) string {
 }
 
 func compareForwarded(a *Answer, resp *http.Response, body []byte) string {
-	if resp.StatusCode == 500 || resp.StatusCode == 503 {
+	if refused := resp.Header.Get("Grpc-Status") != ""; refused || resp.StatusCode == 500 || resp.StatusCode == 503 {
 		for i := range a.Backends {
 			if b := &a.Backends[i]; b.Invalid != "" && b.Share > 0 {
 				return ""

@@ -82,7 +82,7 @@ func (g *generator) subject(name, address string) {
 		annotations["retry.linkerd.io/http"] = "5xx"
 	}
 	g.service(name, annotations, address)
-	kinds := []func(string){g.httpRoute, g.httpRoute, g.httpRoute, g.virtualService, g.virtualService, g.split, g.profile, func(string) {}}
+	kinds := []func(string){g.httpRoute, g.httpRoute, g.httpRoute, g.grpcRoute, g.virtualService, g.virtualService, g.split, g.profile, func(string) {}}
 	pick(g, kinds...)(name)
 	if g.chance(15) {
 		pick(g, kinds...)(name)
@@ -175,6 +175,31 @@ func (g *generator) httpRule(name string) object {
 	}
 	rule["backendRefs"] = refs
 	return rule
+}
+
+func (g *generator) grpcRoute(name string) {
+	g.slices++
+	var rules list
+	for range 1 + g.IntN(3) {
+		rule := object{"backendRefs": list{object{"name": g.backend(name), "port": 80, "weight": 1 + g.IntN(3)}}}
+		if g.chance(80) {
+			m := object{}
+			if g.chance(70) {
+				m["method"] = object{"type": "Exact", "service": "shop.v1." + pick(g, "Cart", "Order"), "method": pick(g, "Get", "Put")}
+			}
+			if g.chance(40) || len(m) == 0 {
+				m["headers"] = list{object{"name": "x-user", "value": pick(g, "alice", "bob")}}
+			}
+			rule["matches"] = list{m}
+		}
+		if g.chance(30) {
+			rule["filters"] = list{object{"type": "RequestHeaderModifier", "requestHeaderModifier": g.modifier("x-req")}}
+		}
+		rules = append(rules, rule)
+	}
+	g.add("gateway.networking.k8s.io/v1", "GRPCRoute", fmt.Sprintf("%s-%d", name, g.slices), object{
+		"parentRefs": list{object{"group": "", "kind": "Service", "name": name}}, "rules": rules,
+	})
 }
 
 // pathModifier may replace a prefix where the rule has one prefix.
@@ -296,6 +321,9 @@ func (g *generator) istioMatch() object {
 	if g.chance(25) {
 		m["headers"] = object{pick(g, "x-user", "x-debug"): object{pick(g, "exact", "prefix", "regex"): pick(g, "alice", "bob", "1")}}
 	}
+	if g.chance(8) {
+		m["scheme"] = object{"exact": pick(g, "http", "https")}
+	}
 	if g.chance(15) {
 		m["withoutHeaders"] = object{"x-user": object{"exact": "bob"}}
 	}
@@ -340,6 +368,10 @@ func (g *generator) profile(name string) {
 func (g *generator) request(service string) *Request {
 	r := &Request{Method: pick(g, "GET", "GET", "POST", "PUT"), Scheme: "http", Authority: service + pick(g, "", ":80", "."+namespace, "."+namespace+".svc.cluster.local:80")}
 	r.Path = g.path() + pick(g, "", "", "/", "/b", "c", "/b/c") + pick(g, "", "?q=1", "?q=2&p", "?")
+	if g.chance(15) {
+		r.GRPC, r.Method, r.Path = true, "POST", "/shop.v1."+pick(g, "Cart", "Order")+"/"+pick(g, "Get", "Put")
+		r.Headers = []Header{{"content-type", "application/grpc"}}
+	}
 	if g.chance(40) {
 		r.Headers = append(r.Headers, Header{pick(g, "X-User", "x-user"), pick(g, "alice", "bob")})
 	}
@@ -351,7 +383,7 @@ func (g *generator) request(service string) *Request {
 	}
 	if g.chance(20) {
 		r.Headers = append(r.Headers, Header{"Origin", pick(g, "https://good.example", "https://bad.example")})
-		if g.chance(50) {
+		if g.chance(50) && !r.GRPC {
 			r.Method = "OPTIONS"
 			r.Headers = append(r.Headers, Header{"Access-Control-Request-Method", "PUT"})
 		}
