@@ -70,6 +70,7 @@ func (c *virtualServiceCheck) headers(h *networkingv1alpha3.Headers, at string, 
 						c.add("two-authorities", field, edits.values[k], "", "the authority is set in two places")
 					}
 					authority = true
+					c.value(edits.values[k], field)
 				} else {
 					c.headerName(k, field)
 				}

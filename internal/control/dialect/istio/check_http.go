@@ -133,8 +133,9 @@ func (c *checker) retries(w written) {
 			"a retry goes to an endpoint that has not failed yet, near or far as failover has it", "")
 	}
 	for on := range strings.SplitSeq(r.GetRetryOn(), ",") {
-		if on = strings.TrimSpace(on); on == "retriable-headers" || on == "envoy-ratelimited" || on == "http3-post-connect-failure" {
-			c.add(source.Warning, "not-supported", w.at+".retries.retryOn", on, "", "no answer is retried for this here", "")
+		if strings.TrimSpace(on) == "retriable-headers" {
+			c.add(source.Info, "no-effect", w.at+".retries.retryOn", "retriable-headers", "",
+				"this is for answers with headers that are named elsewhere, which a VirtualService has no field for", "")
 		}
 	}
 }

@@ -34,7 +34,7 @@ func TestCheck(t *testing.T) {
 		{"claims-match", "spec.http[0].match[0].headers", rule("match: [{headers: {'@request.auth.claims.a': {exact: b}}}], " + to), rule("match: [{headers: {a: {exact: b}}}], " + to)},
 		{"no-effect", "spec.http[0].match[0].statPrefix", rule("match: [{statPrefix: a, port: 80}], " + to), rule("match: [{name: a, port: 80}], " + to)},
 		{"no-effect", "spec.http[0].retries.retryRemoteLocalities", rule("retries: {attempts: 1, retryRemoteLocalities: true}, route: [{destination: {host: archive}}]"), rule("retries: {attempts: 1}, route: [{destination: {host: archive}}]")},
-		{"not-supported", "spec.http[0].retries.retryOn", rule("retries: {attempts: 1, retryOn: retriable-headers}, route: [{destination: {host: archive}}]"), rule("retries: {attempts: 1, retryOn: 5xx}, route: [{destination: {host: archive}}]")},
+		{"no-effect", "spec.http[0].retries.retryOn", rule("retries: {attempts: 1, retryOn: retriable-headers}, route: [{destination: {host: archive}}]"), rule("retries: {attempts: 1, retryOn: 5xx}, route: [{destination: {host: archive}}]")},
 		{"fault-keeps-retries", "spec.http[0].fault", rule("timeout: 1s, fault: {abort: {httpStatus: 500, percentage: {value: 1}}}, " + to), rule("fault: {abort: {httpStatus: 500, percentage: {value: 1}}}, " + to)},
 		{"fault-without-share", "spec.http[0].fault.delay", rule("fault: {delay: {fixedDelay: 1s}}, " + to), rule("fault: {delay: {fixedDelay: 1s, percent: 3}}, " + to)},
 		{"fault-without-share", "spec.http[0].fault.abort", rule("fault: {abort: {httpStatus: 500}}, " + to), rule("fault: {abort: {httpStatus: 500, percentage: {value: 0}}}, " + to)},
