@@ -3,8 +3,10 @@ package xdsclients
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -340,6 +342,88 @@ func TestEnvoyEjects(t *testing.T) {
 		}
 		if n := e.stat("cluster.outbound|8000||httpbin.shop.svc.cluster.local.outlier_detection.ejections_active"); n != 1 {
 			t.Errorf("%d ejections are active", n)
+		}
+	})
+}
+
+// TestEnvoyTraffic is what the seeds do with requests, in the dialects that they
+// do it in: shares, canaries by header, redirects, mirrors, retries.
+func TestEnvoyTraffic(t *testing.T) {
+	v1, v2 := newWeb(t, "v1", nil), newWeb(t, "v2", nil)
+	var tries atomic.Int64
+	flaky := newWeb(t, "flaky", func(*http.Request) int {
+		if tries.Add(1)%3 != 0 {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	})
+	const plain = "appProtocol: http"
+	eachVariant(t, []string{
+		service(namespace, "v1", 80, plain, v1.address), service(namespace, "v2", 80, plain, v2.address),
+		service(namespace, "gamma", 80, plain, v1.address), service(namespace, "split", 80, plain, v1.address),
+		service(namespace, "flaky", 80, plain, flaky.address),
+		`apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: gamma, namespace: shop}
+spec:
+  parentRefs: [{group: "", kind: Service, name: gamma, port: 80}]
+  rules:
+  - matches: [{headers: [{name: x-canary, value: "yes"}]}]
+    backendRefs: [{name: v2, port: 80}]
+  - matches: [{path: {type: PathPrefix, value: /old}}]
+    filters: [{type: RequestRedirect, requestRedirect: {statusCode: 301, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}}]
+  - matches: [{path: {type: PathPrefix, value: /copied}}]
+    filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2, port: 80}}}]
+    backendRefs: [{name: v1, port: 80}]
+  - backendRefs: [{name: v1, port: 80, weight: 9}, {name: v2, port: 80, weight: 1}]
+`,
+		`apiVersion: split.smi-spec.io/v1alpha4
+kind: TrafficSplit
+metadata: {name: split, namespace: shop}
+spec: {service: split, backends: [{service: v1, weight: 50}, {service: v2, weight: 50}]}
+`,
+		virtualService("flaky", `  - route: [{destination: {host: flaky}}]
+    retries: {attempts: 2, retryOn: 5xx}
+`),
+	}, func(t *testing.T, e *Envoy) {
+		const n = 300
+		for url, share := range map[string]float64{"gamma/": 0.1, "split/": 0.5} {
+			second := 0
+			for range n {
+				got, err := e.get(url)
+				if err != nil || got.status != 200 {
+					t.Fatalf("%s: %+v, %v", url, got, err)
+				}
+				if strings.HasPrefix(got.body, "v2 ") {
+					second++
+				}
+			}
+			// Seven standard deviations.
+			if off := 7 * math.Sqrt(share*(1-share)/n); math.Abs(float64(second)/n-share) > off {
+				t.Errorf("%s: v2 has %d of %d requests, want a share of %.2f ± %.2f", url, second, n, share, off)
+			}
+		}
+		if got, err := e.get("gamma/", "x-canary", "yes"); err != nil || !strings.HasPrefix(got.body, "v2 ") {
+			t.Errorf("a canary: %+v, %v", got, err)
+		}
+		if got, err := e.get("gamma/old/x?y=1"); err != nil || got.status != 301 || !strings.HasSuffix(got.header.Get("Location"), "/new/x?y=1") {
+			t.Errorf("a redirect: %+v, %v", got, err)
+		}
+		before := v2.calls.Load()
+		if got, err := e.get("gamma/copied"); err != nil || !strings.HasPrefix(got.body, "v1 ") {
+			t.Errorf("a mirrored request: %+v, %v", got, err)
+		}
+		mesh.Until(t, "the copy", func() error {
+			if v2.calls.Load() == before {
+				return errors.New("none has come")
+			}
+			return nil
+		})
+		for range 5 {
+			was := tries.Load()
+			if got, err := e.get("flaky/"); err != nil || got.status != 200 || tries.Load() != was+3 {
+				t.Errorf("retries: %+v, %v after %d tries", got, err, tries.Load()-was)
+			}
 		}
 	})
 }
