@@ -90,6 +90,26 @@ func (m Match) And(o Match) Match {
 	}
 }
 
+// Led is m with the path of one of its parts in front, also where every path
+// has it: it is the one that a ReplacePrefix of that part's rule replaces.
+func (m Match) Led(part Match) Match {
+	own := PathMatch{Kind: PathPrefix, Value: "/"}
+	for _, p := range part.Paths {
+		if !p.Invert {
+			own = p
+			break
+		}
+	}
+	paths := []PathMatch{own}
+	for _, p := range m.Paths {
+		if p != own {
+			paths = append(paths, p)
+		}
+	}
+	m.Paths = paths
+	return m
+}
+
 // All tells whether every request matches.
 func (m Match) All() bool {
 	return !slices.ContainsFunc(m.Paths, func(p PathMatch) bool { return !p.any() }) && len(m.Headers)+len(m.Query) == 0

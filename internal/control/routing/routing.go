@@ -102,6 +102,13 @@ type Rule struct {
 	Failures origin.Value[[]StatusRange] `json:"failures,omitzero"`
 }
 
+// ReplacesPrefix tells whether a rule replaces what its path match has matched.
+func (r *Rule) ReplacesPrefix() bool {
+	return r.Rewrite != nil && r.Rewrite.Path.replacesPrefix() || r.Redirect != nil && r.Redirect.Path.replacesPrefix()
+}
+
+func (p *PathRewrite) replacesPrefix() bool { return p != nil && p.Kind == ReplacePrefix }
+
 // Backend is one target of a Rule.
 type Backend struct {
 	Origin  origin.Origin `json:"origin"`

@@ -92,6 +92,12 @@ func (p stacking) with(at int, in *Rule) stacking {
 	q := p
 	q.done, q.losers = true, slices.Clone(p.losers)
 	q.Match = p.Match.And(in.Match)
+	switch {
+	case p.ReplacesPrefix():
+		q.Match = q.Match.Led(p.Match)
+	case in.ReplacesPrefix():
+		q.Match = q.Match.Led(in.Match)
+	}
 	q.Also = append(slices.Clone(p.Also), in.Origin)
 	alone := p.alone(at)
 	old := p.Backends[at]

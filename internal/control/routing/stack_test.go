@@ -184,3 +184,24 @@ func TestStackIsBounded(t *testing.T) {
 		t.Errorf("%d rules, losers %v", len(got), losers)
 	}
 }
+
+// A prefix is replaced that the rule with the rewrite has matched, not one of
+// the rule that is stacked with it.
+func TestStackKeepsThePrefixThatIsReplaced(t *testing.T) {
+	replace := &Rewrite{Path: &PathRewrite{Kind: ReplacePrefix, Value: "/new"}}
+	plain, deep := split("r", path("/"), to("bar", 1)), split("s", path("/a/b"), to("baz", 1))
+	first := func(outer, inner Rule) string {
+		got, _ := Stack([]Rule{outer}, func(*Backend) ([]Rule, bool) { return []Rule{inner}, true })
+		return got[0].Match.Paths[0].Value
+	}
+	outer := plain
+	outer.Rewrite = replace
+	if got := first(outer, deep); got != "/" {
+		t.Errorf("the outer rule replaces %q", got)
+	}
+	inner := deep
+	inner.Rewrite = replace
+	if got := first(split("r", path("/a"), to("bar", 1)), inner); got != "/a/b" {
+		t.Errorf("the inner rule replaces %q", got)
+	}
+}

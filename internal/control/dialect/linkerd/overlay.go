@@ -80,8 +80,8 @@ func (o *overlay) rule(out []routing.Rule, r *routing.Rule, routes []route) []ro
 			if o.cmp.Empty(m) {
 				continue
 			}
-			if replacesPrefix(r) {
-				m.Paths = firstOf(&r.Match, m.Paths)
+			if r.ReplacesPrefix() {
+				m = m.Led(r.Match)
 			}
 			c := *r
 			c.Match = m
@@ -100,30 +100,6 @@ func (o *overlay) rule(out []routing.Rule, r *routing.Rule, routes []route) []ro
 	c := *r
 	o.treat(&c, nil)
 	return append(out, c)
-}
-
-// replacesPrefix tells whether a rule replaces what its path match has matched.
-func replacesPrefix(r *routing.Rule) bool {
-	return r.Rewrite != nil && r.Rewrite.Path != nil && r.Rewrite.Path.Kind == routing.ReplacePrefix
-}
-
-// firstOf puts the path that a rule has matched by itself in front, also where
-// every path does: it is the one that is replaced.
-func firstOf(m *routing.Match, paths []routing.PathMatch) []routing.PathMatch {
-	own := routing.PathMatch{Kind: routing.PathPrefix, Value: "/"}
-	for _, p := range m.Paths {
-		if !p.Invert {
-			own = p
-			break
-		}
-	}
-	out := []routing.PathMatch{own}
-	for _, p := range paths {
-		if p != own {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 // nameOf is the route's name, with its place where it has none or may not be
