@@ -54,7 +54,6 @@ func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.F
 		kinds []source.Kind
 	}{
 		{gateway.Check, []source.Kind{source.HTTPRoute, source.GRPCRoute, source.LinkerdHTTPRoute, source.BackendTrafficPolicy}},
-		{istio.Check, []source.Kind{source.VirtualService}},
 		{smi.Check, []source.Kind{source.TrafficSplit, source.HTTPRouteGroup}},
 		{linkerd.Check, []source.Kind{source.ServiceProfile, source.HTTPRoute, source.GRPCRoute, source.LinkerdHTTPRoute}},
 	} {
@@ -64,6 +63,7 @@ func findings(problems []lint.Finding, w *model.World, t *policy.Table) []lint.F
 			}
 		}
 	}
+	out = append(out, istio.CheckAll(w)...)
 	for _, p := range w.Pods() {
 		if len(p.Spec.OwnerReferences) == 0 { // else the finding is its owner's
 			out = append(out, policy.CheckAnnotations(p.Object)...)

@@ -10,15 +10,56 @@ import (
 	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
+// CheckAll is Check for all VirtualServices.
+func CheckAll(w *model.World) []source.Problem {
+	o := look(w)
+	var out []source.Problem
+	for _, v := range o.all {
+		out = append(out, o.check(w, v)...)
+	}
+	return out
+}
+
 // Check tells what is wrong with a VirtualService, whoever asks: what is
 // allowed in Istio and most likely not meant, what has no effect here, and
 // where Istio would behave otherwise.
-func Check(w *model.World, o source.Object) []source.Problem {
+func Check(w *model.World, o source.Object) []source.Problem { return look(w).check(w, o) }
+
+// overview is what all VirtualServices say together.
+type overview struct {
+	all []source.Object
+	// delegated are those that others name.
+	delegated map[source.Key]bool
+	// plain is the first with a rule without retries, and the rule.
+	plain     source.Key
+	plainRule int
+}
+
+func look(w *model.World) *overview {
+	out := &overview{all: w.Objects(source.VirtualService), delegated: map[source.Key]bool{}}
+	for _, o := range out.all {
+		v, ok := o.Value.(*source.IstioVirtualService)
+		if !ok {
+			continue
+		}
+		for i, r := range v.Spec.GetHttp() {
+			if d := r.GetDelegate(); d != nil {
+				out.delegated[delegateKey(o, d)] = true
+			}
+			if out.plain == (source.Key{}) && boundToMesh(v) && len(r.GetRoute()) > 0 && r.GetRetries() == nil {
+				out.plain, out.plainRule = o.Key, i
+			}
+		}
+	}
+	return out
+}
+
+func (all *overview) check(w *model.World, o source.Object) []source.Problem {
 	v, ok := o.Value.(*source.IstioVirtualService)
 	if !ok {
 		return nil
 	}
-	c := &checker{world: w, object: o, v: v}
+	c := &checker{overview: all, world: w, object: o, v: v}
 	if !boundToMesh(v) {
 		c.add(source.Info, "gateways-only", "spec.gateways", strings.Join(v.Spec.GetGateways(), ", "), "",
 			"it is bound to gateways and not to the mesh, so it has no effect on calls between workloads", "add mesh to spec.gateways if it should")
@@ -31,12 +72,16 @@ func Check(w *model.World, o source.Object) []source.Problem {
 		c.http(written{o, fmt.Sprintf("spec.http[%d]", i), r})
 	}
 	c.bytes()
-	c.defaultRetries()
+	if all.plain == o.Key {
+		c.add(source.Info, "no-default-retries", fmt.Sprintf("spec.http[%d]", all.plainRule), "", "",
+			"Istio tries requests of rules that do not say retries up to twice more; here nothing is sent twice unless somebody says so, for any VirtualService", "write retries where they are wanted")
+	}
 	return c.out
 }
 
 // checker looks at one VirtualService.
 type checker struct {
+	*overview
 	world  *model.World
 	object source.Object
 	v      *source.IstioVirtualService
@@ -126,7 +171,11 @@ func (c *checker) nearest(name model.Name) string {
 
 // rivals are other VirtualServices for the same host, one of which holds.
 func (c *checker) rivals(field, full string) {
-	for _, o := range c.world.Objects(source.VirtualService) {
+	about := c.world.HostRules(full)
+	if name, ok := model.RuleHost(full, ""); ok {
+		about = c.world.Rules(name)
+	}
+	for _, o := range about {
 		v, ok := o.Value.(*source.IstioVirtualService)
 		if !ok || o.Key == c.object.Key || !boundToMesh(v) || !slices.ContainsFunc(v.Spec.GetHosts(), func(h string) bool { return fullHost(h, o.Namespace) == full }) {
 			continue
@@ -154,25 +203,15 @@ func (c *checker) delegation() {
 		}
 		return
 	}
-	for _, o := range c.world.Objects(source.VirtualService) {
-		v, _ := o.Value.(*source.IstioVirtualService)
-		for _, r := range v.Spec.GetHttp() {
-			d := r.GetDelegate()
-			in := d.GetNamespace()
-			if in == "" {
-				in = o.Namespace
-			}
-			if d.GetName() == c.object.Name && in == c.object.Namespace {
-				return
-			}
-		}
+	if c.delegated[c.object.Key] {
+		return
 	}
 	c.add(source.Warning, "unused-delegate", "spec.hosts", "", "hosts, or another VirtualService that delegates to this", "without hosts this is a delegate, and nobody names it", "")
 }
 
 // named is a VirtualService by what it is called in an origin.
 func (c *checker) named(name string) source.Object {
-	for _, o := range c.world.Objects(source.VirtualService) {
+	for _, o := range c.all {
 		if o.String() == name {
 			return o
 		}
@@ -215,26 +254,6 @@ func (c *checker) bytes() {
 		}
 		for k, d := range r.GetRoute() {
 			c.destination(c.object, fmt.Sprintf("%s.route[%d].destination", at, k), d.GetDestination())
-		}
-	}
-}
-
-// defaultRetries says once, at the first VirtualService, what Istio would add.
-func (c *checker) defaultRetries() {
-	for _, o := range c.world.Objects(source.VirtualService) {
-		v, _ := o.Value.(*source.IstioVirtualService)
-		if !boundToMesh(v) {
-			continue
-		}
-		for i, r := range v.Spec.GetHttp() {
-			if len(r.GetRoute()) == 0 || r.GetRetries() != nil {
-				continue
-			}
-			if o.Key == c.object.Key {
-				c.add(source.Info, "no-default-retries", fmt.Sprintf("spec.http[%d]", i), "", "",
-					"Istio tries requests of rules that do not say retries up to twice more; here nothing is sent twice unless somebody says so, for any VirtualService", "write retries where they are wanted")
-			}
-			return
 		}
 	}
 }

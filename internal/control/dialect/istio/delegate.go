@@ -105,10 +105,7 @@ func matchesOf(w written) []placedMatch {
 // delegates are the rules of the VirtualService that a rule delegates to.
 func (q *question) delegates(w written) []written {
 	d := w.GetDelegate()
-	key := source.Key{Kind: source.VirtualService, Namespace: d.GetNamespace(), Name: d.GetName()}
-	if key.Namespace == "" {
-		key.Namespace = w.object.Namespace
-	}
+	key := delegateKey(w.object, d)
 	o, ok := q.world.Object(key)
 	if !ok {
 		q.lose(w.origin(".delegate"), "there is no %s", key)
@@ -133,6 +130,16 @@ func (q *question) delegates(w written) []written {
 		out = append(out, sub)
 	}
 	return out
+}
+
+// delegateKey is who is named, in the namespace of the one that names it where
+// there is none.
+func delegateKey(root source.Object, d *networkingv1alpha3.Delegate) source.Key {
+	key := source.Key{Kind: source.VirtualService, Namespace: d.GetNamespace(), Name: d.GetName()}
+	if key.Namespace == "" {
+		key.Namespace = root.Namespace
+	}
+	return key
 }
 
 // merge gives the matches of a delegate's rule under the one that delegates.
