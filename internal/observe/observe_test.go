@@ -180,6 +180,7 @@ func TestDocuments(t *testing.T) {
 	}{
 		"version":            {"/api/v1/version", 200, `{"version":"v1"}`},
 		"namespaces":         {"/api/v1/namespaces", 200, `{"default":"demo","namespaces":["demo"]}`},
+		"objects":            {"/api/v1/objects", 200, `{"objects":[],"problems":[{"code":"bad-value","severity":"error","object":"service/bb -n demo","reason":"no"}]}`},
 		"lint":               {"/api/v1/lint", 200, `{"findings":[{"code":"bad-value","severity":"error","object":"service/bb -n demo","reason":"no"}]}`},
 		"policy":             {"/api/v1/policy?service=bb&port=8080", 200, `{"effective":{"client":"demo","service":"bb"},"linkerd":{"protocol":{}}}`},
 		"policy of nothing":  {"/api/v1/policy?namespace=x&service=bb&port=8080", 404, `{"error":"there is no service bb with port 8080 in namespace x"}`},
