@@ -316,3 +316,30 @@ func TestOverlayKeepsTheReplacedPrefix(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkOverlay: what a ServiceProfile and annotations add to very many rules
+// grows with them, and not faster.
+func BenchmarkOverlay(b *testing.B) {
+	for _, n := range []int{100, 1000, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			in, _ := randomProfile(rand.New(rand.NewPCG(0, 0)))
+			for _, o := range in.Objects {
+				o.Value.(*source.LinkerdServiceProfile).Spec.Routes = nil
+			}
+			rules := make([]routing.Rule, n)
+			for i := range rules {
+				o := source.Object{
+					Key: source.Key{Kind: source.HTTPRoute, Namespace: "demo", Name: fmt.Sprint(i)},
+					Value: &source.GatewayHTTPRoute{ObjectMeta: metav1.ObjectMeta{
+						Namespace: "demo", Name: fmt.Sprint(i), Annotations: map[string]string{timeoutRequest: "1s"},
+					}},
+				}
+				in.Objects = append(in.Objects, o)
+				rules[i] = routing.Rule{Name: fmt.Sprint(i), Origin: origin.Of(o, "spec.rules[0]"), Backends: []routing.Backend{{}}}
+			}
+			for b.Loop() {
+				Overlay(in, rules)
+			}
+		})
+	}
+}

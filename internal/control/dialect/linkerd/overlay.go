@@ -28,7 +28,7 @@ const maxComposed = 4096
 //
 // It may add losers, and never changes rules in place.
 func Overlay(in routing.Input, rules []routing.Rule) ([]routing.Rule, []routing.Loser) {
-	o := &overlay{in: in, service: &settings{}, routes: map[string]*settings{}}
+	o := &overlay{in: in}
 	o.service, _ = read(in.Service.Object)
 	var routes []route
 	o.profile, _ = governing(in)
@@ -56,8 +56,8 @@ func Overlay(in routing.Input, rules []routing.Rule) ([]routing.Rule, []routing.
 type overlay struct {
 	in      routing.Input
 	service *settings
-	// routes are the settings of route objects, by name; nil: there is no such
-	// object.
+	// routes are the settings of route objects with annotations, by name; nil
+	// until they are asked for.
 	routes  map[string]*settings
 	profile *profile
 	cmp     routing.Comparer
@@ -146,18 +146,18 @@ func (o *overlay) treat(r *routing.Rule, p *route) {
 // routeSettings are the annotations of the HTTPRoute or GRPCRoute that a rule is
 // of.
 func (o *overlay) routeSettings(r *routing.Rule) *settings {
-	name := r.Origin.Object
-	if s := o.routes[name]; s != nil {
-		return s
-	}
-	s := &settings{}
-	for _, object := range o.in.Objects {
-		if isRoute(object.Kind) && object.String() == name {
-			s, _ = read(object)
+	if o.routes == nil {
+		o.routes = map[string]*settings{}
+		for _, object := range o.in.Objects {
+			if isRoute(object.Kind) && len(object.Meta().GetAnnotations()) > 0 {
+				o.routes[object.String()], _ = read(object)
+			}
 		}
 	}
-	o.routes[name] = s
-	return s
+	if s := o.routes[r.Origin.Object]; s != nil {
+		return s
+	}
+	return &settings{}
 }
 
 // isRoute tells whether the annotations of a kind are read.
