@@ -198,7 +198,7 @@ func TestAgreesWithTheProxy(t *testing.T) {
 		total -= perMesh
 	}
 	for _, k := range []Kind{Forwarded, Redirected, Direct, Preflight, Aborted, Refused} {
-		if seen[k] == 0 {
+		if seen[k] == 0 && !testing.Short() {
 			t.Errorf("no request was %s: the test does not test it", k)
 		}
 	}

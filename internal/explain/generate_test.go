@@ -301,7 +301,7 @@ func (g *generator) istioRule(name string, i int) object {
 			rule["rewrite"].(object)["authority"] = "rewritten.example"
 		}
 	}
-	if g.chance(10) {
+	if g.chance(20) {
 		rule["fault"] = object{"abort": object{"httpStatus": pick(g, 429, 555), "percentage": object{"value": 100}}}
 	}
 	return rule
