@@ -225,7 +225,7 @@ func grpcAction(a *routev3.RouteAction) {
 		return
 	}
 	var on []string
-	for _, condition := range strings.Split(p.RetryOn, ",") {
+	for condition := range strings.SplitSeq(p.RetryOn, ",") {
 		switch condition {
 		case "cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable":
 			on = append(on, condition)
