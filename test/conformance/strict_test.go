@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"github.com/reclosermesh/recloser/test/mesh"
 )
 
@@ -237,6 +240,13 @@ spec:
   rules: [{matches: [{method: {service: proto.EchoTestService}}], backendRefs: [{name: echo-v1, port: 7070}]}]
 ---
 apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {name: nowhere, namespace: gateway-conformance-mesh}
+spec:
+  parentRefs: [{group: "", kind: Service, name: echo-v1, port: 7070}]
+  rules: [{backendRefs: [{name: gone, port: 7070}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: loses, namespace: gateway-conformance-mesh}
 spec:
@@ -275,6 +285,12 @@ spec:
 	})
 	// A GRPCRoute has the port, so the HTTPRoute beside it says nothing there.
 	a.expect(http.MethodGet, "http://echo-v2/", nil, wantStatus(http.StatusNotFound))
+	mesh.Until(t, "UNAVAILABLE for a call to a backend that is not there", func() error {
+		if _, err := a.ask("", "grpc://echo-v1:7070"); status.Code(err) != codes.Unavailable {
+			return fmt.Errorf("the call ends with %v", err)
+		}
+		return nil
+	})
 	half(t, l)
 }
 
