@@ -326,18 +326,37 @@ func valueOr(v *wrapperspb.UInt32Value, otherwise uint32) uint32 {
 	return v.Value
 }
 
-// grpcEndpoints gives each locality an identity and a weight: gRPC refuses
-// those without the one and passes over those without the other.
+// grpcEndpoints are the endpoints as gRPC takes them: each locality has an
+// identity and a weight (without the one the assignment is refused, without the
+// other the locality is passed over), no address is there twice, and priorities
+// have no gaps.
 func grpcEndpoints(a *endpointv3.ClusterLoadAssignment) {
+	a.Policy = nil // gRPC goes on to the next priority when the whole of one is down
+	seen := map[string]bool{}
 	for _, l := range a.Endpoints {
+		l.LbEndpoints = slices.DeleteFunc(l.LbEndpoints, func(e *endpointv3.LbEndpoint) bool {
+			e.Metadata = nil
+			address := e.GetEndpoint().GetAddress().GetSocketAddress().String()
+			had := seen[address]
+			seen[address] = true
+			return had
+		})
 		if l.Locality == nil {
 			l.Locality = &corev3.Locality{}
 		}
 		if l.LoadBalancingWeight == nil {
 			l.LoadBalancingWeight = wrapperspb.UInt32(max(1, uint32(len(l.LbEndpoints))))
 		}
-		for _, e := range l.LbEndpoints {
-			e.Metadata = nil
-		}
+	}
+	a.Endpoints = slices.DeleteFunc(a.Endpoints, func(l *endpointv3.LocalityLbEndpoints) bool { return len(l.LbEndpoints) == 0 })
+	var priorities []uint32
+	for _, l := range a.Endpoints {
+		priorities = append(priorities, l.Priority)
+	}
+	slices.Sort(priorities)
+	priorities = slices.Compact(priorities)
+	for _, l := range a.Endpoints {
+		at, _ := slices.BinarySearch(priorities, l.Priority)
+		l.Priority = uint32(at)
 	}
 }

@@ -145,15 +145,30 @@ func TestGRPCClusterAndEndpoints(t *testing.T) {
 			t.Errorf("%s of a backend that is none: %d resources; gRPC waits for it", typeURL, n)
 		}
 	}
-	a := &endpointv3.ClusterLoadAssignment{Endpoints: []*endpointv3.LocalityLbEndpoints{
-		{LbEndpoints: []*endpointv3.LbEndpoint{{Metadata: &corev3.Metadata{}}, {}}},
-		{Locality: &corev3.Locality{Zone: "z"}, LoadBalancingWeight: wrapperspb.UInt32(9), Priority: 1},
-	}}
+	at := func(ports ...uint32) []*endpointv3.LbEndpoint {
+		var out []*endpointv3.LbEndpoint
+		for _, p := range ports {
+			e := lbEndpoint(hostPort("10.0.0.1", uint16(p)), &corev3.Metadata{})
+			out = append(out, e)
+		}
+		return out
+	}
+	a := &endpointv3.ClusterLoadAssignment{
+		Policy: &endpointv3.ClusterLoadAssignment_Policy{OverprovisioningFactor: wrapperspb.UInt32(200)},
+		Endpoints: []*endpointv3.LocalityLbEndpoints{
+			{LbEndpoints: at(1, 2)},
+			{LbEndpoints: at(2, 1), Priority: 1}, // all of them are there already
+			{Locality: &corev3.Locality{Zone: "z"}, LoadBalancingWeight: wrapperspb.UInt32(9), Priority: 2, LbEndpoints: at(3, 1)},
+		},
+	}
 	grpcEndpoints(a)
-	if e := a.Endpoints[0]; e.Locality == nil || e.LoadBalancingWeight.GetValue() != 2 || e.LbEndpoints[0].Metadata != nil {
+	if len(a.Endpoints) != 2 || a.Policy != nil {
+		t.Fatalf("%v", a)
+	}
+	if e := a.Endpoints[0]; e.Locality == nil || e.LoadBalancingWeight.GetValue() != 2 || e.LbEndpoints[0].Metadata != nil || e.Priority != 0 {
 		t.Errorf("the first locality: %v", e)
 	}
-	if e := a.Endpoints[1]; e.Locality.Zone != "z" || e.LoadBalancingWeight.GetValue() != 9 {
+	if e := a.Endpoints[1]; e.Locality.Zone != "z" || e.LoadBalancingWeight.GetValue() != 9 || e.Priority != 1 || len(e.LbEndpoints) != 1 {
 		t.Errorf("the second locality: %v", e)
 	}
 }
