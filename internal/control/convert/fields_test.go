@@ -44,9 +44,9 @@ func TestEveryFieldIsThoughtOf(t *testing.T) {
 	} {
 		typ := reflect.TypeOf(tt.of)
 		known := strings.Fields(tt.fields)
-		for i := range typ.NumField() {
-			if name := typ.Field(i).Name; !slices.Contains(known, name) {
-				t.Errorf("%s.%s: a conversion would lose it in silence", typ, name)
+		for f := range typ.Fields() {
+			if !slices.Contains(known, f.Name) {
+				t.Errorf("%s.%s: a conversion would lose it in silence", typ, f.Name)
 			}
 		}
 		for _, name := range known {
