@@ -19,10 +19,10 @@ func TestDocsNameEachField(t *testing.T) {
 	}
 	for _, v := range []any{Answer{}, Request{}, Header{}, Rule{}, Outcome{}, Backend{}, Sent{}, Mirror{}, Endpoint{}, Setting{}} {
 		typ := reflect.TypeOf(v)
-		for i := range typ.NumField() {
-			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		for f := range typ.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			if !strings.Contains(doc, "`"+name+"`") {
-				t.Errorf("%s.%s: `%s` is not there", typ.Name(), typ.Field(i).Name, name)
+				t.Errorf("%s.%s: `%s` is not there", typ.Name(), f.Name, name)
 			}
 		}
 	}
