@@ -7,6 +7,7 @@ import (
 
 	"github.com/reclosermesh/recloser/internal/control"
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
 	"github.com/reclosermesh/recloser/internal/observe/client"
 )
 
@@ -15,12 +16,18 @@ import (
 type worldFlags struct {
 	paths   []string
 	address string
+	// root is the namespace of the rules for the whole mesh, for manifests; the
+	// mesh that runs says its own.
+	root string
 }
 
-// addWorldFlags adds --filename and --control, of which one may be given.
+// addWorldFlags adds --filename and --control, of which one may be given, and
+// --root-namespace.
 func addWorldFlags(cmd *cobra.Command, into *worldFlags) {
 	cmd.Flags().StringArrayVarP(&into.paths, "filename", "f", nil,
 		"manifest file or folder; may be given several times (default: the mesh that runs)")
+	cmd.Flags().StringVar(&into.root, "root-namespace", "",
+		"with -f: namespace of the DestinationRules for the whole mesh (default "+policy.RootNamespace+")")
 	addControlFlag(cmd, &into.address)
 	cmd.MarkFlagsMutuallyExclusive("filename", "control")
 }
@@ -32,11 +39,14 @@ func (w *worldFlags) live() bool { return len(w.paths) == 0 }
 // Either way the answer is made here, by the same code.
 func (w *worldFlags) open(ctx context.Context) (*control.Offline, error) {
 	if !w.live() {
-		o, err := control.Read(w.paths)
+		o, err := control.ReadFor(w.root, w.paths)
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
 		return o, nil
+	}
+	if w.root != "" {
+		return nil, usagef("--root-namespace: it is for manifests (-f); the mesh that runs has its own")
 	}
 	c, err := client.New(w.address)
 	if err != nil {

@@ -25,13 +25,17 @@ type Offline struct {
 
 // Read reads files and folders once. The error is of paths that cannot be
 // read; what is wrong inside is in the findings.
-func Read(paths []string) (*Offline, error) {
+func Read(paths []string) (*Offline, error) { return ReadFor("", paths) }
+
+// ReadFor is Read for a mesh whose rules for the whole mesh are in another
+// namespace than policy.RootNamespace; an empty one is that.
+func ReadFor(rootNamespace string, paths []string) (*Offline, error) {
 	if err := file.Check(paths); err != nil {
 		return nil, err
 	}
 	u := file.Load(paths)
 	o := &Offline{World: model.Build(nil, u.Objects)}
-	o.Policy = policy.Build(nil, o.World)
+	o.Policy = policy.Build(policy.New(rootNamespace), o.World)
 	o.Findings = findings(u.Problems, o.World, o.Policy)
 	return o, nil
 }
