@@ -154,6 +154,7 @@ func everything(t *testing.T, v translate.View) map[string]proto.Message {
 			add(translate.KeyFor(translate.HostType, "outbound/"+h, translate.Node{Client: clients[0]}))
 		}
 	}
+	add(translate.KeyFor(translate.RouteType, translate.OutboundListener, translate.Node{Client: clients[0], Shape: translate.Envoy}))
 	for _, p := range v.World.Pods() {
 		node := translate.Node{Pod: p.Name, Client: v.World.ClientOf(p.Name)}
 		add(translate.KeyFor(translate.ListenerType, "*", node))
@@ -173,6 +174,10 @@ func serviceResources(v translate.View, s *model.Service, node translate.Node, a
 		}
 		for _, host := range append([]string{s.Name.Name, s.Host()}, s.ClusterIPs()...) {
 			add(translate.KeyFor(translate.HostType, fmt.Sprintf("outbound/%s:%d", host, p.Number), node))
+		}
+		if target := fmt.Sprintf("%s:%d", s.Host(), p.Number); node.Shape.Proxyless() {
+			add(translate.KeyFor(translate.ListenerType, target, node))
+			add(translate.KeyFor(translate.RouteType, target, node))
 		}
 	}
 }
