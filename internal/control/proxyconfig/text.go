@@ -160,7 +160,10 @@ func actionText(r *routev3.Route) string {
 }
 
 func (t *table) cluster(v translate.View, n translate.Node, c *clusterv3.Cluster) {
-	service, port, subset, ok := translate.ParseCluster(c.GetName())
+	// The endpoints of one service under the breaker of another are a cluster of
+	// their own.
+	name, via, _ := strings.Cut(c.GetName(), "|via|")
+	service, port, subset, ok := translate.ParseCluster(name)
 	if !ok {
 		part := strings.Split(c.GetName(), "|")
 		if len(part) > 1 && part[0] == "inbound" {
@@ -170,7 +173,11 @@ func (t *table) cluster(v translate.View, n translate.Node, c *clusterv3.Cluster
 		t.row(c.GetName(), "", "", "outbound", c.GetType().String(), "")
 		return
 	}
-	t.row(service.Host(), strconv.Itoa(int(port)), subset, "outbound", c.GetType().String(), rules(v, n, service, port, subset))
+	shown := subset
+	if via != "" {
+		shown = strings.TrimSpace(subset + " via " + via)
+	}
+	t.row(service.Host(), strconv.Itoa(int(port)), shown, "outbound", c.GetType().String(), rules(v, n, service, port, subset))
 }
 
 // rules are the DestinationRules that hold, as NAME.NAMESPACE.
