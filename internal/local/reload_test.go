@@ -30,7 +30,7 @@ import (
 const (
 	reloads  = 10_000 // changes of the rule
 	backends = 4      // that the rule leads to in turn
-	callers  = 8
+	callers  = 3
 )
 
 // TestReloadUnderLoad changes one rule 10,000 times while requests flow through a
