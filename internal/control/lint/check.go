@@ -116,14 +116,9 @@ type adder func(sev source.Severity, code, field, value, allowed, reason, mend s
 // adderFor adds findings about an object to a list.
 func adderFor(o source.Object, to *[]Finding) adder {
 	return func(sev source.Severity, code, field, value, allowed, reason, mend string) {
-		f := Finding{
-			Code: code, Severity: sev, Object: o.String(), Field: field, Value: value,
-			Allowed: allowed, Reason: reason, Mend: mend,
-		}
-		if o.Origin != nil {
-			f.File, f.Line = o.Origin.File, o.Origin.LineOf(field)
-		}
-		*to = append(*to, f)
+		*to = append(*to, o.Problem(Finding{
+			Code: code, Severity: sev, Field: field, Value: value, Allowed: allowed, Reason: reason, Mend: mend,
+		}))
 	}
 }
 
@@ -162,12 +157,8 @@ func checkTargets(spec *corev1.ServiceSpec, chosen []template, add adder) {
 			}
 		}
 		if !found {
-			mend := ""
-			if near := source.Nearest(p.TargetPort.StrVal, names); near != "" {
-				mend = "did you mean " + near + "?"
-			}
 			add(Warning, "unknown-target-port", fmt.Sprintf("spec.ports[%d].targetPort", i), p.TargetPort.StrVal,
-				strings.Join(names, ", "), "no selected instance has a port of this name, so there are no endpoints", mend)
+				strings.Join(names, ", "), "no selected instance has a port of this name, so there are no endpoints", source.Meant(p.TargetPort.StrVal, names))
 		}
 	}
 }

@@ -107,18 +107,12 @@ func (r *rule) host() {
 // nearService is a mend for a name that no service has: one that is alike, or
 // the same name elsewhere.
 func (r *rule) nearService(name model.Name) string {
-	var names []string
 	for _, s := range r.world.Services() {
-		if s.Namespace == name.Namespace {
-			names = append(names, s.Name.Name)
-		} else if s.Name.Name == name.Name {
+		if s.Name.Name == name.Name {
 			return "did you mean " + s.Host() + "?"
 		}
 	}
-	if near := source.Nearest(name.Name, names); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return ""
+	return r.world.NearService(name)
 }
 
 // audience tells a rule that no caller sees: one of a namespace that is neither

@@ -127,12 +127,9 @@ func (e *effective) find(from origin.Origin, severity source.Severity, code, val
 	if o == nil {
 		return
 	}
-	f := Finding{
-		Code: code, Severity: severity, Object: from.Object, Field: from.Field,
-		Value: value, Allowed: allowed, Reason: reason, Mend: mend,
-	}
-	f.File, f.Line, _ = o.Origin.Place(from.Field)
-	e.out = append(e.out, f)
+	e.out = append(e.out, o.Problem(Finding{
+		Code: code, Severity: severity, Field: from.Field, Value: value, Allowed: allowed, Reason: reason, Mend: mend,
+	}))
 }
 
 // routes looks at the rules for one port and one caller.

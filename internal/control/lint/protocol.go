@@ -71,12 +71,8 @@ func unknownAppProtocol(field, value string, holds model.Protocol, add adder) {
 	if prefixed && prefix != "kubernetes.io" && prefix != "linkerd.io" {
 		severity = Info // somebody else's, as Kubernetes allows
 	}
-	mend := ""
-	if near := source.Nearest(value, model.AppProtocols()); near != "" {
-		mend = "did you mean " + near + "?"
-	}
 	add(severity, "unknown-app-protocol", field, value, strings.Join(model.AppProtocols(), ", ")+", and IANA names of TCP services",
-		"this protocol is not known here; what holds is "+holds.String(), mend)
+		"this protocol is not known here; what holds is "+holds.String(), source.Meant(value, model.AppProtocols()))
 }
 
 // checkWorkload looks at what a Workload says of the protocols of its ports.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
 // Domain is the cluster domain under which Services have host names.
@@ -82,6 +84,16 @@ func (w *World) Resolve(a Authority) (*Service, *Port) {
 		return nil, nil
 	}
 	return s, p
+}
+
+// NearService is the mend for a service that does not exist: the one of its
+// namespace that may be meant, or "".
+func (w *World) NearService(name Name) string {
+	n := w.namespaces[name.Namespace]
+	if n == nil {
+		return ""
+	}
+	return source.Meant(name.Name, slices.Sorted(maps.Keys(n.services)))
 }
 
 // RuleHosts are the hosts that are no services and that rules name, without

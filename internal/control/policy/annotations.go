@@ -179,11 +179,7 @@ func (r *reader) accrual() (*Breaker, Origin) {
 	}
 	known := mode == ModeConsecutive || mode == ModeUnified
 	if !known {
-		mend := ""
-		if near := source.Nearest(mode, []string{ModeConsecutive, ModeUnified}); near != "" {
-			mend = "did you mean " + near + "?"
-		}
-		r.bad(accrual, "unknown-mode", "there is no such mode of failure accrual", ModeConsecutive+" or "+ModeUnified, mend)
+		r.bad(accrual, "unknown-mode", "there is no such mode of failure accrual", ModeConsecutive+" or "+ModeUnified, source.Meant(mode, []string{ModeConsecutive, ModeUnified}))
 		// The rest is read all the same: whoever mends this is told of all.
 	}
 	b := &Breaker{
@@ -268,11 +264,7 @@ func (r *reader) balancer() Value[Balancer] {
 		}
 		names = append(names, string(b))
 	}
-	mend := ""
-	if near := source.Nearest(s, names); near != "" {
-		mend = "did you mean " + near + "?"
-	}
-	r.bad(loadBalancer, "unknown-balancer", "there is no such balancer; the last good one stays", strings.Join(names, ", "), mend)
+	r.bad(loadBalancer, "unknown-balancer", "there is no such balancer; the last good one stays", strings.Join(names, ", "), source.Meant(s, names))
 	return v
 }
 
@@ -291,11 +283,7 @@ func (r *reader) strangers() {
 		case knownElsewhere[name]:
 			r.find(name, source.Warning, "not-supported", "Linkerd knows this annotation; it is not acted on here yet", "", "")
 		default:
-			mend := ""
-			if near := source.Nearest(name, all); near != "" {
-				mend = "did you mean " + near + "?"
-			}
-			r.find(name, source.Warning, "unknown-annotation", "there is no such annotation; it is passed over", "", mend)
+			r.find(name, source.Warning, "unknown-annotation", "there is no such annotation; it is passed over", "", source.Meant(name, all))
 		}
 	}
 }
@@ -318,12 +306,10 @@ func (r *reader) bad(name, code, reason, allowed, mend string) {
 }
 
 func (r *reader) find(name string, s source.Severity, code, reason, allowed, mend string) {
-	f := source.Problem{
-		Code: code, Severity: s, Object: r.object.String(), Field: r.prefix + source.AnnotationPath(name),
+	r.findings = append(r.findings, r.object.Problem(source.Problem{
+		Code: code, Severity: s, Field: r.prefix + source.AnnotationPath(name),
 		Value: r.values[name], Allowed: allowed, Reason: reason, Mend: mend,
-	}
-	f.File, f.Line, _ = r.object.Origin.Place(f.Field)
-	r.findings = append(r.findings, f)
+	}))
 }
 
 // markStale marks what objects said; defaults are what they are.

@@ -121,13 +121,10 @@ func (t *Table) failoverFindings(name model.Name, p *servicePolicy) []source.Pro
 	var out []source.Problem
 	seen := map[string]bool{}
 	find := func(severity source.Severity, code, reason, mend string) {
-		problem := source.Problem{
-			Code: code, Severity: severity, Object: p.object.String(),
-			Field: source.AnnotationPath(FailoverAnnotation), Value: p.object.Meta().GetAnnotations()[FailoverAnnotation],
-			Reason: reason, Mend: mend,
-		}
-		problem.File, problem.Line, _ = p.object.Origin.Place(problem.Field)
-		out = append(out, problem)
+		out = append(out, p.object.Problem(source.Problem{
+			Code: code, Severity: severity, Field: source.AnnotationPath(FailoverAnnotation),
+			Value: p.object.Meta().GetAnnotations()[FailoverAnnotation], Reason: reason, Mend: mend,
+		}))
 	}
 	for i := range s.Ports {
 		targets, _ := t.Failover(name, s.Ports[i].Number)

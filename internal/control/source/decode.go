@@ -224,9 +224,7 @@ func (w *walker) unknownKind(n *yaml.Node, apiVersion, kind string) {
 		p.Allowed = other + "/" + kind
 		p.Mend = "write apiVersion: " + other
 	default:
-		if near := Nearest(kind, kindNames()); near != "" {
-			p.Mend = "did you mean " + near + "?"
-		}
+		p.Mend = Meant(kind, kindNames())
 	}
 	w.problem(p)
 }

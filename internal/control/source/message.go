@@ -133,16 +133,9 @@ func (w *walker) enum(n *yaml.Node, d protoreflect.EnumDescriptor, path string) 
 	}
 	w.problem(Problem{
 		Code: "wrong-value", Severity: Error, Line: w.line(n), Field: path, Value: brief(n),
-		Allowed: strings.Join(names, ", "), Reason: "there is no such value", Mend: nearestOf(n.Value, names),
+		Allowed: strings.Join(names, ", "), Reason: "there is no such value", Mend: Meant(strings.ToUpper(n.Value), names),
 	})
 	return nil
-}
-
-func nearestOf(value string, names []string) string {
-	if near := Nearest(strings.ToUpper(value), names); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return ""
 }
 
 // wellKnown is a message with a JSON form of its own: a duration, a wrapped

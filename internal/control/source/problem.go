@@ -78,6 +78,23 @@ func (p *Problem) String() string {
 	return b.String()
 }
 
+// Problem is p as one of an object: with the object's name, and the place where
+// its field was written.
+func (o *Object) Problem(p Problem) Problem {
+	p.Object = o.String()
+	p.File, p.Line, _ = o.Origin.Place(p.Field)
+	return p
+}
+
+// Meant is the mend for a word that is not known: the candidate that is most
+// like it, or "" when none is alike enough.
+func Meant(s string, candidates []string) string {
+	if near := Nearest(s, candidates); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return ""
+}
+
 // Nearest is the candidate that is most like s, or "" when none is alike
 // enough to be meant.
 func Nearest(s string, candidates []string) string {

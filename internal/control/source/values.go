@@ -226,9 +226,7 @@ func (w *walker) unknownField(k *yaml.Node, path string, fields map[string]refle
 		Code: "unknown-field", Severity: Warning, Line: w.line(k), Field: path,
 		Reason: "there is no such field; it is passed over",
 	}
-	if near := Nearest(k.Value, sorted(names)); near != "" {
-		p.Mend = "did you mean " + near + "?"
-	}
+	p.Mend = Meant(k.Value, sorted(names))
 	w.problem(p)
 }
 

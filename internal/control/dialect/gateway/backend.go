@@ -130,22 +130,12 @@ func (c *compiler) nearService(name model.Name) string {
 	if c.parent != nil {
 		return "" // nobody reads it
 	}
-	var here, names []string
 	for _, s := range c.world.Services() {
-		switch {
-		case s.Name.Name == name.Name:
-			here = append(here, s.Namespace)
-		case s.Namespace == name.Namespace:
-			names = append(names, s.Name.Name)
+		if s.Name.Name == name.Name {
+			return "there is one in namespace " + s.Namespace + "; is namespace: " + s.Namespace + " missing?"
 		}
 	}
-	if len(here) > 0 {
-		return "there is one in namespace " + here[0] + "; is namespace: " + here[0] + " missing?"
-	}
-	if near := source.Nearest(name.Name, names); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return ""
+	return c.world.NearService(name)
 }
 
 func portMend(s *model.Service) string {

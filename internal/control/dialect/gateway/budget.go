@@ -109,7 +109,7 @@ func interval(d *gatewayxv1alpha1.Duration) (time.Duration, bool) {
 func checkPolicy(w *model.World, o source.Object, p *source.GatewayBackendPolicy) []source.Problem {
 	var out []source.Problem
 	note := func(sev source.Severity, code, field, value, allowed, reason, mend string) {
-		out = append(out, about(o, source.Problem{
+		out = append(out, o.Problem(source.Problem{
 			Code: code, Severity: sev, Field: field, Value: value, Allowed: allowed, Reason: reason, Mend: mend,
 		}))
 	}

@@ -141,18 +141,9 @@ func (f *fault) message() string {
 func (c *compiler) problems() []source.Problem {
 	out := make([]source.Problem, 0, len(c.faults))
 	for i := range c.faults {
-		out = append(out, about(c.route.Object, c.faults[i].Problem))
+		out = append(out, c.route.Object.Problem(c.faults[i].Problem))
 	}
 	return out
-}
-
-// about is a problem of an object, with its place.
-func about(o source.Object, p source.Problem) source.Problem {
-	p.Object = o.String()
-	if o.Origin != nil {
-		p.File, p.Line = o.Origin.File, o.Origin.LineOf(p.Field)
-	}
-	return p
 }
 
 func sub(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }

@@ -93,14 +93,9 @@ func (c *checker) add(sev source.Severity, code, field, value, allowed, reason, 
 }
 
 func problem(o source.Object, sev source.Severity, code, field, value, allowed, reason, mend string) source.Problem {
-	p := source.Problem{
-		Code: code, Severity: sev, Object: o.String(), Field: field, Value: value,
-		Allowed: allowed, Reason: reason, Mend: mend,
-	}
-	if o.Origin != nil {
-		p.File, p.Line = o.Origin.File, o.Origin.LineOf(field)
-	}
-	return p
+	return o.Problem(source.Problem{
+		Code: code, Severity: sev, Field: field, Value: value, Allowed: allowed, Reason: reason, Mend: mend,
+	})
 }
 
 // question asks as a client of the object's own namespace of which nothing more
@@ -145,7 +140,7 @@ func (c *checker) host(field, h, full string) {
 		return
 	}
 	if ok {
-		c.add(source.Warning, "unknown-host", field, h, "", fmt.Sprintf("there is no Service %s in namespace %s", name.Name, name.Namespace), c.nearest(name))
+		c.add(source.Warning, "unknown-host", field, h, "", fmt.Sprintf("there is no Service %s in namespace %s", name.Name, name.Namespace), c.world.NearService(name))
 		return
 	}
 	if a, short := model.ParseAuthority(full, ""); short && c.world.Service(a.Service.Namespace, a.Service.Name) != nil {
@@ -153,20 +148,6 @@ func (c *checker) host(field, h, full string) {
 		return
 	}
 	c.add(source.Info, "no-service", field, h, "", "no Service has this host; callers that name it go by these rules", "")
-}
-
-// nearest is a Service that may have been meant.
-func (c *checker) nearest(name model.Name) string {
-	var names []string
-	for _, s := range c.world.Services() {
-		if s.Namespace == name.Namespace {
-			names = append(names, s.Name.Name)
-		}
-	}
-	if near := source.Nearest(name.Name, names); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return ""
 }
 
 // rivals are other VirtualServices for the same host, one of which holds.

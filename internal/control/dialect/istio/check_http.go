@@ -82,7 +82,7 @@ func (c *checker) destination(o source.Object, field string, d *networkingv1alph
 				mend = "write " + a.Service.Host()
 			}
 		} else if c.world.Service(name.Namespace, name.Name) == nil {
-			mend = c.nearest(name)
+			mend = c.world.NearService(name)
 		} else if d.GetSubset() != "" && c.world.Service(name.Namespace, name.Name).Port(b.Port) != nil {
 			mend = "add the subset to a DestinationRule for " + name.Host()
 		}

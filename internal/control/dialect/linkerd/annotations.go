@@ -220,11 +220,7 @@ func (r *reader) grpc() (on []string) {
 
 // item tells of one item of a list that cannot be.
 func (r *reader) item(name, item, allowed string, candidates []string) {
-	mend := ""
-	if near := source.Nearest(item, candidates); near != "" {
-		mend = "did you mean " + near + "?"
-	}
-	r.find(source.AnnotationPath(name), item, source.Error, "bad-retry-condition", "there is no such condition; it is left out", allowed, mend)
+	r.find(source.AnnotationPath(name), item, source.Error, "bad-retry-condition", "there is no such condition; it is left out", allowed, source.Meant(item, candidates))
 }
 
 // finder collects what is wrong with one object.
@@ -234,10 +230,7 @@ type finder struct {
 }
 
 func (f *finder) find(field, value string, severity source.Severity, code, reason, allowed, mend string) {
-	p := source.Problem{
-		Code: code, Severity: severity, Object: f.object.String(), Field: field,
-		Value: value, Allowed: allowed, Reason: reason, Mend: mend,
-	}
-	p.File, p.Line, _ = f.object.Origin.Place(field)
-	f.out = append(f.out, p)
+	f.out = append(f.out, f.object.Problem(source.Problem{
+		Code: code, Severity: severity, Field: field, Value: value, Allowed: allowed, Reason: reason, Mend: mend,
+	}))
 }

@@ -78,11 +78,7 @@ func (c *checker) name() (*model.Service, bool) {
 	for _, s := range c.world.Services() {
 		hosts = append(hosts, s.Host())
 	}
-	mend := ""
-	if near := source.Nearest(host, hosts); near != "" {
-		mend = "did you mean " + near + "?"
-	}
-	c.find("metadata.name", host, source.Warning, "unknown-host", "there is no such service, so this profile does nothing", "", mend)
+	c.find("metadata.name", host, source.Warning, "unknown-host", "there is no such service, so this profile does nothing", "", source.Meant(host, hosts))
 	return nil, false
 }
 
@@ -173,7 +169,7 @@ func (c *checker) authority(service *model.Service, field, authority string) {
 	s := c.world.Service(name.Namespace, name.Name)
 	switch {
 	case s == nil:
-		c.find(field, authority, source.Error, "no-such-backend", fmt.Sprintf("there is no service %s in namespace %s", name.Name, name.Namespace)+follows, "", c.nearest(name))
+		c.find(field, authority, source.Error, "no-such-backend", fmt.Sprintf("there is no service %s in namespace %s", name.Name, name.Namespace)+follows, "", c.world.NearService(name))
 	case port != 0 && s.Port(port) == nil:
 		c.find(field, authority, source.Error, "no-such-port", "the service has no such port"+follows, s.PortList(), "")
 	case port == 0:
@@ -184,20 +180,6 @@ func (c *checker) authority(service *model.Service, field, authority string) {
 			}
 		}
 	}
-}
-
-// nearest says which service of that namespace may be meant.
-func (c *checker) nearest(name model.Name) string {
-	var names []string
-	for _, s := range c.world.Services() {
-		if s.Namespace == name.Namespace {
-			names = append(names, s.Name.Name)
-		}
-	}
-	if near := source.Nearest(name.Name, names); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return ""
 }
 
 // switchedOff tells what a profile switches off in Linkerd, and not here.

@@ -27,12 +27,9 @@ type checker struct {
 }
 
 func (c *checker) find(severity source.Severity, code, field, value, allowed, reason, mend string) {
-	p := source.Problem{
-		Code: code, Severity: severity, Object: c.object.String(), Field: field,
-		Value: value, Allowed: allowed, Reason: reason, Mend: mend,
-	}
-	p.File, p.Line, _ = c.object.Origin.Place(field)
-	c.out = append(c.out, p)
+	c.out = append(c.out, c.object.Problem(source.Problem{
+		Code: code, Severity: severity, Field: field, Value: value, Allowed: allowed, Reason: reason, Mend: mend,
+	}))
 }
 
 func (c *checker) split(s *split, version string) {
@@ -79,7 +76,7 @@ func (c *checker) root(s *split) *model.Service {
 	case name.Namespace != c.object.Namespace:
 		c.find(source.Error, "wrong-namespace", "spec.service", host, "", "a TrafficSplit is for services of its own namespace, so this one does nothing", "move it to namespace "+name.Namespace)
 	case c.world.Service(name.Namespace, name.Name) == nil:
-		c.find(source.Warning, "unknown-host", "spec.service", host, "", "there is no such service, so this split does nothing", c.nearest(name))
+		c.find(source.Warning, "unknown-host", "spec.service", host, "", "there is no such service, so this split does nothing", c.world.NearService(name))
 	default:
 		return c.world.Service(name.Namespace, name.Name)
 	}
@@ -108,24 +105,11 @@ func (c *checker) backend(s *split, root *model.Service, i int) bool {
 		if b := c.world.Service(name.Namespace, name.Name); b != nil && name.Namespace == c.object.Namespace {
 			code = "no-such-port"
 		} else {
-			mend = c.nearest(name)
+			mend = c.world.NearService(name)
 		}
 		c.find(source.Warning, code, field, host, "", why, mend)
 	}
 	return some
-}
-
-func (c *checker) nearest(name model.Name) string {
-	var names []string
-	for _, s := range c.world.Services() {
-		if s.Namespace == name.Namespace {
-			names = append(names, s.Name.Name)
-		}
-	}
-	if near := source.Nearest(name.Name, names); near != "" {
-		return "did you mean " + near + "?"
-	}
-	return ""
 }
 
 func (c *checker) group(g *source.SMIRouteGroup) {
