@@ -90,9 +90,10 @@ func (st *stream) sendRefusal() {
 	fields := []http1.Header{{Name: []byte(":status"), Value: strconv.AppendInt(nil, int64(status), 10)}}
 	fields = append(fields, headers...)
 	if len(body) > 0 {
-		fields = append(fields,
-			http1.Header{Name: []byte("content-type"), Value: []byte("text/plain; charset=utf-8")},
-			http1.Header{Name: []byte("content-length"), Value: strconv.AppendInt(nil, int64(len(body)), 10)})
+		if _, said := http1.Find(headers, "content-type"); !said {
+			fields = append(fields, http1.Header{Name: []byte("content-type"), Value: []byte("text/plain; charset=utf-8")})
+		}
+		fields = append(fields, http1.Header{Name: []byte("content-length"), Value: strconv.AppendInt(nil, int64(len(body)), 10)})
 	}
 	if st.req.Head {
 		body = nil

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/reclosermesh/recloser/internal/proxy/filter"
@@ -99,7 +100,11 @@ func (x *exchange) own(status int, fields []http1.Header, body []byte) telemetry
 	}
 	if status/100 != 3 && x.isGRPC() {
 		x.grpc = grpcOfStatus(status)
+		fields = slices.DeleteFunc(fields, func(h http1.Header) bool { return http1.EqualFold(h.Name, "content-type") })
 		status, fields, body = 200, append(fields, grpcFields(x.grpc, body)...), nil
+	}
+	if status == 204 || status == 304 { // they have no content (RFC 9110 section 6.4.1)
+		body = nil
 	}
 	if x.action.CORS.Concerns(x.req) {
 		fields = x.action.CORS.Answer(nil, fields, x.req)

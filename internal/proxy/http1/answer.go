@@ -8,7 +8,7 @@ type Answer struct {
 	Status int
 	// Reason is the reason phrase; empty means the usual one of the status.
 	Reason string
-	// Body is plain text in UTF-8.
+	// Body is plain text in UTF-8, unless Extra says what it is.
 	Body []byte
 	// KeepAlive: another request may follow; otherwise "Connection: close".
 	KeepAlive bool
@@ -31,7 +31,7 @@ func (a *Answer) Append(dst []byte) []byte {
 	dst = append(dst, reason...)
 	bodiless := a.Status == 204 || a.Status == 304
 	if !bodiless {
-		if len(a.Body) > 0 {
+		if _, said := Find(a.Extra, "content-type"); !said && len(a.Body) > 0 {
 			dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8"...)
 		}
 		dst = append(dst, "\r\nContent-Length: "...)
