@@ -43,12 +43,12 @@ var dialects = []struct {
 // Routes puts together what all dialects say. port may be 0 where the service
 // has one port.
 func (t *Table) Routes(client model.Client, service model.Name, port uint16) (*Routes, error) {
-	return t.routes(client, service, port, nil)
+	return t.routes(client, service, port, newTrail())
 }
 
 // routes is Routes for a service that is reached by way of others, whose routes
 // are stacked upon its own.
-func (t *Table) routes(client model.Client, service model.Name, port uint16, trail []model.Name) (*Routes, error) {
+func (t *Table) routes(client model.Client, service model.Name, port uint16, way trail) (*Routes, error) {
 	s := t.world.Service(service.Namespace, service.Name)
 	if s == nil {
 		return nil, fmt.Errorf("there is no service %s in namespace %s", service.Name, service.Namespace)
@@ -73,7 +73,7 @@ func (t *Table) routes(client model.Client, service model.Name, port uint16, tra
 	rules, losers := linkerd.Overlay(in, r.Rules)
 	r.Rules, r.Losers = rules, append(r.Losers, losers...)
 	t.lendBreaker(r)
-	t.stack(r, append(trail, service))
+	t.stack(r, way.by(service))
 	return r, nil
 }
 
@@ -83,7 +83,7 @@ func (t *Table) HostRoutes(client model.Client, host string, port uint16) (*Rout
 	a := istio.Host(istio.Asked{World: t.world, Client: client, Labels: t.world.LabelsOf(client), Host: host, Port: port})
 	r := &Routes{Client: client, Service: model.HostOf(host), Port: port}
 	r.take(routing.Istio, a)
-	t.stack(r, nil)
+	t.stack(r, newTrail())
 	return r, a.Speaks
 }
 

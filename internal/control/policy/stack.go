@@ -81,19 +81,46 @@ func notInName(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '.'
 }
 
-// stack puts the routes of backends that stack in their place. trail are the
-// services that lead here: one that comes again would lead round in a circle.
-func (t *Table) stack(r *Routes, trail []model.Name) {
+// maxLookUps bounds how many services' routes are looked at for one port: where
+// services stack in layers, the ways through them multiply.
+const maxLookUps = 256
+
+// trail are the services that lead to one whose routes are stacked: one that
+// comes again would lead round in a circle.
+type trail struct {
+	names []model.Name
+	left  *int // look-ups, of all ways together
+}
+
+func newTrail() trail {
+	left := maxLookUps
+	return trail{left: &left}
+}
+
+// by is the trail that goes on by way of a service.
+func (w trail) by(service model.Name) trail {
+	return trail{append(slices.Clip(w.names), service), w.left}
+}
+
+// stack puts the routes of backends that stack in their place.
+func (t *Table) stack(r *Routes, way trail) {
 	rules, losers := routing.Stack(r.Rules, func(b *routing.Backend) ([]routing.Rule, bool) {
 		p := t.services[b.Service]
 		if p == nil || !p.stacks.Value || b.Invalid != "" || b.Subset != "" || b.Service == r.Service {
 			return nil, false // a service that names itself means its endpoints
 		}
-		if i := slices.Index(trail, b.Service); i >= 0 {
-			r.Losers = append(r.Losers, routing.Loser{Origin: p.stacks.Origin, Reason: "its routes are not stacked here, for they lead round in a circle: " + circle(trail[i:], b.Service)})
+		if i := slices.Index(way.names, b.Service); i >= 0 {
+			r.Losers = append(r.Losers, routing.Loser{Origin: p.stacks.Origin, Reason: "its routes are not stacked here, for they lead round in a circle: " + circle(way.names[i:], b.Service)})
 			return nil, false
 		}
-		inner, err := t.routes(r.Client, b.Service, b.Port, trail)
+		if *way.left--; *way.left < 0 {
+			if *way.left == -1 { // told once
+				r.Losers = append(r.Losers, routing.Loser{Origin: p.stacks.Origin, Reason: fmt.Sprintf(
+					"its routes, and those of further backends, are not stacked here: more than %d services would have to be looked at", maxLookUps)})
+			}
+			return nil, false
+		}
+		inner, err := t.routes(r.Client, b.Service, b.Port, way)
 		if err != nil {
 			return nil, false // the backend is invalid, and says so elsewhere
 		}

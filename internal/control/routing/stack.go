@@ -6,9 +6,12 @@ import (
 	"slices"
 )
 
-// maxStacked bounds the rules that one rule becomes: what backends' rules say
-// multiplies.
-const maxStacked = 256
+// maxStacked bounds the rules that one rule becomes, and maxBackends those of
+// all of them: what backends' rules say multiplies.
+const (
+	maxStacked  = 256
+	maxBackends = 8192
+)
 
 // Stack puts the rules of backends that stack in place of those backends.
 // inner gives the rules of such a backend; ok is false for all others, which
@@ -46,8 +49,16 @@ func stackRule(r Rule, inner func(*Backend) ([]Rule, bool)) ([]Rule, []Loser) {
 				"the routes of its backends are not stacked: together they would be more than %d rules", maxStacked)}}
 		}
 		var next []stacking
+		backends := 0
 		for _, p := range partial {
-			next = append(next, p.over(at, rules)...)
+			for _, q := range p.over(at, rules) {
+				next = append(next, q)
+				backends += len(q.Backends)
+			}
+			if backends > maxBackends {
+				return []Rule{r}, []Loser{{Origin: r.Origin, Reason: fmt.Sprintf(
+					"the routes of its backends are not stacked: together they would have more than %d backends", maxBackends)}}
+			}
 		}
 		partial = next
 	}
