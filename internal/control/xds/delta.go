@@ -3,8 +3,6 @@ package xds
 import (
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
@@ -40,126 +38,32 @@ func (s *Server) handleDelta(st *stream, req *discoveryv3.DeltaDiscoveryRequest)
 
 // respondDelta is the next response for a proxy, false when it has everything.
 func (s *Server) respondDelta(st *stream) (*discoveryv3.DeltaDiscoveryResponse, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.view == nil {
-		return nil, false
-	}
-	for _, typeURL := range order {
-		ts := st.types[typeURL]
-		if ts == nil || len(ts.outstanding) >= maxOutstanding || st.warming.holds(typeURL) {
-			continue
-		}
-		if r := s.additions(st, ts, typeURL); r != nil {
-			return r, true
-		}
-	}
-	if st.busy() {
-		return nil, false // what goes away may be in use until the rest is told
-	}
-	for _, typeURL := range slices.Backward(order) {
-		if ts := st.types[typeURL]; ts != nil && len(ts.outstanding) < maxOutstanding {
-			if r := s.removals(st, ts, typeURL); r != nil {
-				return r, true
-			}
-		}
-	}
-	return nil, false
+	return respond(s, st, maxOutstanding, s.additions, s.removals)
 }
 
 // additions are new and changed resources, and the answers to subscriptions of
-// what does not exist. What goes away is kept for removals.
+// what does not exist.
 func (s *Server) additions(st *stream, ts *typeState, typeURL string) *discoveryv3.DeltaDiscoveryResponse {
-	r := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURL}
-	size := 0
-	for name := range ts.dirty {
-		if size >= maxResponseBytes {
-			break
-		}
-		delete(ts.dirty, name)
-		t := ts.topics[name]
-		if isSet(t.key) {
-			continue
-		}
-		for _, res := range t.resources {
-			delete(ts.gone, res.Name)
-			if ts.sent[res.Name] == res.Version {
-				continue
-			}
-			ts.sent[res.Name] = res.Version
-			r.Resources = append(r.Resources, res)
-			size += len(res.Resource.Value)
-			st.told(t)
-		}
-		ts.missing(name, t, r)
-	}
-	for name := range ts.excess {
-		r.RemovedResources = append(r.RemovedResources, name)
-		delete(ts.excess, name)
-	}
-	if len(r.Resources) == 0 && len(r.RemovedResources) == 0 && !ts.answer {
+	changed, removed := st.news(ts, maxResponseBytes)
+	removed = slices.AppendSeq(removed, maps.Keys(ts.excess))
+	clear(ts.excess)
+	if len(changed) == 0 && len(removed) == 0 && !ts.answer {
 		return nil
 	}
 	ts.answer = false
-	return s.finish(st, ts, r)
-}
-
-// missing looks for what the proxy has of a topic and the topic has not.
-func (ts *typeState) missing(name string, t *topic, r *discoveryv3.DeltaDiscoveryResponse) {
-	if name == translate.All {
-		for have, version := range ts.sent {
-			if t.resources[have] == nil && ts.topics[have] == nil && version != absent {
-				ts.gone[have] = struct{}{}
-			}
-		}
-		return
-	}
-	if t.resources[name] != nil {
-		return
-	}
-	_, implied := ts.implied[name]
-	switch version, told := ts.sent[name]; {
-	case !told && implied: // nobody asked for it by name
-	case !told:
-		ts.sent[name] = absent
-		r.RemovedResources = append(r.RemovedResources, name)
-	case version != absent:
-		ts.gone[name] = struct{}{}
-	}
+	return s.finish(st, ts, typeURL, changed, removed)
 }
 
 func (s *Server) removals(st *stream, ts *typeState, typeURL string) *discoveryv3.DeltaDiscoveryResponse {
-	if len(ts.gone) == 0 {
-		return nil
-	}
-	r := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: typeURL}
-	for name := range ts.gone {
-		r.RemovedResources = append(r.RemovedResources, name)
-		delete(ts.nacks, name)
-		st.warming.over(name)
-		if ts.topics[name] != nil {
-			ts.sent[name] = absent
-		} else {
-			delete(ts.sent, name)
-		}
-	}
-	clear(ts.gone)
-	return s.finish(st, ts, r)
+	return s.finish(st, ts, typeURL, nil, st.takeGone(ts))
 }
 
-// finish gives a response its nonce and remembers it until it is acknowledged.
-func (s *Server) finish(st *stream, ts *typeState, r *discoveryv3.DeltaDiscoveryResponse) *discoveryv3.DeltaDiscoveryResponse {
-	slices.SortFunc(r.Resources, func(a, b *discoveryv3.Resource) int { return strings.Compare(a.Name, b.Name) })
-	slices.Sort(r.RemovedResources)
-	st.nonce++
-	r.Nonce = strconv.FormatUint(st.nonce, 10)
-	versions := make(map[string]string, len(r.Resources))
-	for _, res := range r.Resources {
-		versions[res.Name] = res.Version
+// finish makes a response.
+func (s *Server) finish(st *stream, ts *typeState, typeURL string, changed []*discoveryv3.Resource, removed []string) *discoveryv3.DeltaDiscoveryResponse {
+	sortByName(changed)
+	slices.Sort(removed)
+	s.stats.Removed += uint64(len(removed))
+	return &discoveryv3.DeltaDiscoveryResponse{
+		TypeUrl: typeURL, Nonce: s.begin(st, ts, changed), Resources: changed, RemovedResources: removed,
 	}
-	ts.outstanding[r.Nonce] = versions
-	s.stats.Responses++
-	s.stats.Resources += uint64(len(r.Resources))
-	s.stats.Removed += uint64(len(r.RemovedResources))
-	return r
 }

@@ -1,9 +1,9 @@
 package xds
 
 import (
+	"maps"
+	"math"
 	"slices"
-	"strconv"
-	"strings"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
@@ -93,60 +93,17 @@ func (s *Server) watchExactly(st *stream, ts *typeState, typeURL string, names [
 
 // respondWorld is the next response for a client, false when it has everything.
 func (s *Server) respondWorld(st *stream) (*discoveryv3.DiscoveryResponse, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.view == nil {
-		return nil, false
-	}
-	for _, typeURL := range order {
-		ts := st.types[typeURL]
-		if ts == nil || len(ts.outstanding) > 0 || st.warming.holds(typeURL) {
-			continue
-		}
-		if r := s.worldAdditions(st, ts, typeURL); r != nil {
-			return r, true
-		}
-	}
-	if st.busy() {
-		return nil, false // what goes away may be in use until the rest is told
-	}
-	for _, typeURL := range slices.Backward(order) {
-		if ts := st.types[typeURL]; ts != nil && len(ts.outstanding) == 0 {
-			if r := s.worldRemovals(st, ts, typeURL); r != nil {
-				return r, true
-			}
-		}
-	}
-	return nil, false
+	return respond(s, st, 1, s.worldAdditions, s.worldRemovals)
 }
 
 // worldAdditions are new and changed resources: alone, or with all others of
 // their type. What goes away stays among them until worldRemovals.
 func (s *Server) worldAdditions(st *stream, ts *typeState, typeURL string) *discoveryv3.DiscoveryResponse {
-	var changed []*discoveryv3.Resource
-	size := 0
-	var ignored discoveryv3.DeltaDiscoveryResponse
-	for name := range ts.dirty {
-		if size >= maxResponseBytes && !wildcards(typeURL) {
-			break
-		}
-		delete(ts.dirty, name)
-		t := ts.topics[name]
-		if isSet(t.key) {
-			continue
-		}
-		for _, res := range t.resources {
-			delete(ts.gone, res.Name)
-			if ts.sent[res.Name] == res.Version {
-				continue
-			}
-			ts.sent[res.Name] = res.Version
-			changed = append(changed, res)
-			size += len(res.Resource.Value)
-			st.told(t)
-		}
-		ts.missing(name, t, &ignored)
+	most := maxResponseBytes
+	if wildcards(typeURL) {
+		most = math.MaxInt
 	}
+	changed, _ := st.news(ts, most)
 	if len(changed) == 0 && !ts.answer {
 		return nil
 	}
@@ -163,21 +120,7 @@ func (s *Server) worldAdditions(st *stream, ts *typeState, typeURL string) *disc
 // worldRemovals is a full set without what is gone. Of other types nothing is
 // said: what named it is gone before.
 func (s *Server) worldRemovals(st *stream, ts *typeState, typeURL string) *discoveryv3.DiscoveryResponse {
-	if len(ts.gone) == 0 {
-		return nil
-	}
-	for name := range ts.gone {
-		delete(ts.full, name)
-		delete(ts.nacks, name)
-		st.warming.over(name)
-		if ts.topics[name] != nil {
-			ts.sent[name] = absent
-		} else {
-			delete(ts.sent, name)
-		}
-		s.stats.Removed++
-	}
-	clear(ts.gone)
+	s.stats.Removed += uint64(len(st.takeGone(ts)))
 	if !wildcards(typeURL) {
 		return nil
 	}
@@ -185,29 +128,15 @@ func (s *Server) worldRemovals(st *stream, ts *typeState, typeURL string) *disco
 }
 
 // all is the full set.
-func (ts *typeState) all() []*discoveryv3.Resource {
-	out := make([]*discoveryv3.Resource, 0, len(ts.full))
-	for _, res := range ts.full {
-		out = append(out, res)
-	}
-	return out
-}
+func (ts *typeState) all() []*discoveryv3.Resource { return slices.Collect(maps.Values(ts.full)) }
 
 // finishWorld makes a response of resources, some of which are changed.
 func (s *Server) finishWorld(st *stream, ts *typeState, typeURL string, resources, changed []*discoveryv3.Resource) *discoveryv3.DiscoveryResponse {
-	slices.SortFunc(resources, func(a, b *discoveryv3.Resource) int { return strings.Compare(a.Name, b.Name) })
-	st.nonce++
-	ts.nonce = strconv.FormatUint(st.nonce, 10)
+	sortByName(resources)
+	ts.nonce = s.begin(st, ts, changed)
 	r := &discoveryv3.DiscoveryResponse{TypeUrl: typeURL, Nonce: ts.nonce, VersionInfo: ts.nonce}
 	for _, res := range resources {
 		r.Resources = append(r.Resources, &anypb.Any{TypeUrl: typeURL, Value: res.Resource.Value})
 	}
-	versions := make(map[string]string, len(changed))
-	for _, res := range changed {
-		versions[res.Name] = res.Version
-	}
-	ts.outstanding[ts.nonce] = versions
-	s.stats.Responses++
-	s.stats.Resources += uint64(len(changed))
 	return r
 }
