@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
+
+	"github.com/reclosermesh/recloser/internal/control/origin"
 )
 
 // maxStacked bounds the rules that one rule becomes, and maxBackends those of
@@ -156,28 +159,41 @@ func (p *stacking) treat(in *Rule, alone bool, share float64) {
 		m.Percent.Value *= share
 		p.Mirrors = append(slices.Clone(p.Mirrors), m)
 	}
-	lose := func(what string) {
-		p.losers = append(p.losers, Loser{Origin: in.Origin, Reason: fmt.Sprintf(
-			"its %s has no effect where it is stacked below %s, %s", what, p.Origin.Object, outerWins(alone))})
-	}
-	take := func(what string, set, free bool, do func()) {
+	take := func(what string, from origin.Origin, set, free bool, do func()) {
 		switch {
 		case !set:
 		case alone && free:
 			do()
 		default:
-			lose(what)
+			p.losers = append(p.losers, Loser{Origin: from, Reason: fmt.Sprintf(
+				"this %s has no effect where it is stacked below %s, %s", what, p.Origin.Object, outerWins(alone))})
 		}
 	}
-	take("rewrite", in.Rewrite != nil, p.Rewrite == nil, func() { p.Rewrite = in.Rewrite })
-	take("CORS policy", in.CORS != nil, p.CORS == nil, func() { p.CORS = in.CORS })
-	take("fault", in.Fault != nil, p.Fault == nil, func() { p.Fault = in.Fault })
-	take("retry policy", in.Retry != nil, p.Retry == nil, func() { p.Retry = in.Retry })
-	t := &p.Timeouts
-	take("request timeout", in.Timeouts.Request.IsSet(), !t.Request.IsSet(), func() { t.Request = in.Timeouts.Request })
-	take("timeout of one try", in.Timeouts.Backend.IsSet(), !t.Backend.IsSet(), func() { t.Backend = in.Timeouts.Backend })
-	take("response timeout", in.Timeouts.Response.IsSet(), !t.Response.IsSet(), func() { t.Response = in.Timeouts.Response })
-	take("idle timeout", in.Timeouts.Idle.IsSet(), !t.Idle.IsSet(), func() { t.Idle = in.Timeouts.Idle })
+	if in.Rewrite != nil {
+		take("rewrite", in.Rewrite.Origin, true, p.Rewrite == nil, func() { p.Rewrite = in.Rewrite })
+	}
+	if in.CORS != nil {
+		take("CORS policy", in.CORS.Origin, true, p.CORS == nil, func() { p.CORS = in.CORS })
+	}
+	if in.Retry != nil {
+		take("retry policy", in.Retry.Origin, true, p.Retry == nil, func() { p.Retry = in.Retry })
+	}
+	take("fault", in.Origin, in.Fault != nil, p.Fault == nil, func() { p.Fault = in.Fault })
+	take("view of failures", in.Failures.Origin, in.Failures.IsSet(), !p.Failures.IsSet(), func() { p.Failures = in.Failures })
+	if alone && in.MissingStatus != 0 {
+		p.MissingStatus = in.MissingStatus
+	}
+	for _, bound := range []struct {
+		what         string
+		outer, inner *origin.Value[time.Duration]
+	}{
+		{"request timeout", &p.Timeouts.Request, &in.Timeouts.Request},
+		{"timeout of one try", &p.Timeouts.Backend, &in.Timeouts.Backend},
+		{"response timeout", &p.Timeouts.Response, &in.Timeouts.Response},
+		{"idle timeout", &p.Timeouts.Idle, &in.Timeouts.Idle},
+	} {
+		take(bound.what, bound.inner.Origin, bound.inner.IsSet(), !bound.outer.IsSet(), func() { *bound.outer = *bound.inner })
+	}
 }
 
 func outerWins(alone bool) string {
