@@ -249,6 +249,9 @@ func (n *namespaceBuilder) sliceEndpoints(p *Port, fromSlices []*discoveryv1.End
 					continue
 				}
 				for _, a := range e.Addresses {
+					if _, err := netip.ParseAddr(a); err != nil {
+						continue // a name (addressType FQDN), which nobody in a cluster calls by
+					}
 					one := n.sliceEndpoint(a, uint16(*sp.Port), e.TargetRef)
 					n.place(&one, deref(e.Zone), deref(e.NodeName))
 					p.Endpoints = append(p.Endpoints, one)

@@ -152,14 +152,11 @@ func (c *gatewayCheck) pathModifier(field string, m *gatewayv1.HTTPPathModifier)
 	}
 }
 
-// modifierPath refuses what could end the request line that it is written on.
-// Kubernetes would let it pass.
+// modifierPath refuses what could end the request line that it is written on, or
+// is no path there. Kubernetes would let it pass.
 func (c *gatewayCheck) modifierPath(field, v string) {
-	for i := range len(v) {
-		if v[i] <= ' ' || v[i] >= 0x7f {
-			c.add(field, v, "a path as it is written in a request: no spaces, and other characters percent-encoded")
-			return
-		}
+	if !writable(v) {
+		c.add(field, v, targetAllowed)
 	}
 }
 

@@ -54,7 +54,7 @@ func GRPCName(code uint32) string {
 	return names[code]
 }
 
-func (c *virtualServiceCheck) headers(h *networkingv1alpha3.Headers, at string, authority bool) {
+func (c *virtualServiceCheck) headers(h *networkingv1alpha3.Headers, at string, rewritten bool) {
 	for _, group := range []struct {
 		name string
 		ops  *networkingv1alpha3.Headers_HeaderOperations
@@ -66,11 +66,11 @@ func (c *virtualServiceCheck) headers(h *networkingv1alpha3.Headers, at string, 
 			for _, k := range slices.Sorted(maps.Keys(edits.values)) {
 				field := at + "." + group.name + "." + edits.name + `["` + k + `"]`
 				if IsAuthority(k) && group.name == "request" {
-					if authority {
+					if rewritten {
 						c.add("two-authorities", field, edits.values[k], "", "the authority is set in two places")
 					}
-					authority = true
-					c.value(edits.values[k], field)
+					rewritten = true
+					c.authority(edits.values[k], field)
 				} else {
 					c.headerName(k, field)
 				}
@@ -196,9 +196,23 @@ func (c *virtualServiceCheck) redirect(r *networkingv1alpha3.HTTPRedirect, at st
 			c.add("no-prefix", at+".prefixRewrite", r.PrefixRewrite, "a rule whose matches all have uri.prefix", "there is no prefix that could be replaced")
 		}
 	}
-	c.value(r.Uri, at+".uri")
-	c.value(r.Authority, at+".authority")
-	c.value(r.PrefixRewrite, at+".prefixRewrite")
+	c.path(r.Uri, at+".uri")
+	c.authority(r.Authority, at+".authority")
+	c.path(r.PrefixRewrite, at+".prefixRewrite")
+}
+
+// path can be that of a request.
+func (c *virtualServiceCheck) path(s, at string) {
+	if !writable(s) {
+		c.add("wrong-value", at, s, targetAllowed, "it becomes part of a request line, where this cannot stand")
+	}
+}
+
+// authority can be that of a request.
+func (c *virtualServiceCheck) authority(s, at string) {
+	if s != "" && !authority(s) {
+		c.add("wrong-value", at, s, authorityAllowed, "this is no host")
+	}
 }
 
 // value can be part of a header or of a request line.
@@ -228,8 +242,8 @@ func (c *virtualServiceCheck) rewrite(r *networkingv1alpha3.HTTPRewrite, at stri
 	if r.Uri == "" && r.Authority == "" && x == nil {
 		c.add("missing-field", at, "", "uri, authority or uriRegexRewrite", "it changes nothing")
 	}
-	c.value(r.Uri, at+".uri")
-	c.value(r.Authority, at+".authority")
+	c.path(r.Uri, at+".uri")
+	c.authority(r.Authority, at+".authority")
 	if x == nil {
 		return
 	}

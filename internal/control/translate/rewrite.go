@@ -47,6 +47,10 @@ func prefixRewrite(value string, m routing.Match) (string, *matcherv3.RegexMatch
 			break
 		}
 	}
+	if strings.Contains(value, "?") && (matched.Kind == routing.PathPrefix || matched.Kind == routing.PathText) {
+		// A prefix is a path alone; a pattern may be replaced by anything.
+		return "", substitute(caseless(matched.IgnoreCase, `^`+regexp.QuoteMeta(matched.Value)), literal(value))
+	}
 	if matched.Kind != routing.PathPrefix {
 		return value, nil
 	}
@@ -122,10 +126,11 @@ func directResponse(d *routing.Direct) *routev3.DirectResponseAction {
 }
 
 // formatted is a header's value for Envoy, to which a percent sign begins a
-// variable.
+// variable. White space at its ends is no part of a value (RFC 9110 section 5.5).
 func formatted(e *routing.HeaderEdit) string {
+	value := strings.Trim(e.Value, " \t")
 	if e.Format {
-		return e.Value
+		return value
 	}
-	return strings.ReplaceAll(e.Value, "%", "%%")
+	return strings.ReplaceAll(value, "%", "%%")
 }
