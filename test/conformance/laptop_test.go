@@ -1,18 +1,14 @@
 package conformance
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,44 +20,20 @@ import (
 	"github.com/reclosermesh/recloser/test/mesh"
 )
 
-// controlEnv names a recloser to run in place of one that is built from the
-// tree.
-const controlEnv = "RECLOSER"
-
 // laptop is a mesh on this machine that runs the suite's applications.
 type laptop struct {
 	t    testing.TB
 	dir  string // of the manifests
 	http string // of the HTTP API
-	// program is the recloser that runs it.
-	program string
-	log     lockedBuffer
 }
 
 // startLaptop runs `recloser up` until the test ends. It returns when all pods
 // are ready.
 func startLaptop(t testing.TB) *laptop {
 	t.Helper()
-	l := &laptop{t: t, dir: t.TempDir(), http: mesh.FreeAddress(t), program: program(t)}
+	l := &laptop{t: t, dir: t.TempDir(), http: mesh.FreeAddress(t)}
 	l.write("mesh.yaml", manifest(t, "mesh/manifests.yaml"))
-	cmd := exec.Command(l.program, "up", "-f", l.dir, "--http-address", l.http, "--proxy", mesh.Binary(t), "--quiet")
-	cmd.Stdout, cmd.Stderr = &l.log, &l.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Errorf("recloser up has ended by itself: %v", err)
-		}
-		if err := <-ended; err != nil {
-			t.Errorf("recloser up: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("recloser up:\n%s", l.log.String())
-		}
-	})
+	mesh.Run(t, mesh.Recloser(t), "up", "-f", l.dir, "--http-address", l.http, "--proxy", mesh.Binary(t), "--quiet")
 	mesh.Until(t, "pods that are ready", func() error {
 		want := l.replicas()
 		have := slices.DeleteFunc(l.pods(), func(p corev1.Pod) bool { return !ready(&p) })
@@ -71,22 +43,6 @@ func startLaptop(t testing.TB) *laptop {
 		return nil
 	})
 	return l
-}
-
-// program is the recloser to run.
-func program(t testing.TB) string {
-	t.Helper()
-	if path := os.Getenv(controlEnv); path != "" {
-		return path
-	}
-	path := filepath.Join(t.TempDir(), "recloser")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/recloser")
-	cmd.Dir = filepath.Join("..", "..")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building recloser: %v\n%s", err, out)
-	}
-	return path
 }
 
 // manifest is one that the module carries.
@@ -253,22 +209,4 @@ func (l *laptop) pod(namespace, deployment string) corev1.Pod {
 	}
 	l.t.Fatalf("no pod of %s in namespace %s", deployment, namespace)
 	return corev1.Pod{}
-}
-
-// lockedBuffer is what a process prints.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

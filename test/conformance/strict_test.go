@@ -287,7 +287,7 @@ spec:
 	a.expect(http.MethodGet, "http://echo-v2/", nil, wantStatus(http.StatusNotFound))
 	mesh.Until(t, "UNAVAILABLE for a call to a backend that is not there", func() error {
 		if _, err := a.ask("", "grpc://echo-v1:7070"); status.Code(err) != codes.Unavailable {
-			return fmt.Errorf("the call ends with %v", err)
+			return fmt.Errorf("the call ends with %v", status.Code(err))
 		}
 		return nil
 	})

@@ -10,6 +10,8 @@ import (
 	meshtests "sigs.k8s.io/gateway-api/conformance/tests/mesh"
 	"sigs.k8s.io/gateway-api/conformance/utils/config"
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
+
+	"github.com/reclosermesh/recloser/test/mesh"
 )
 
 // inARow is how many answers in a row must be as they should be.
@@ -45,7 +47,7 @@ func TestMeshConformance(t *testing.T) {
 // that there is not.
 func (l *laptop) accepted(t *testing.T) {
 	t.Helper()
-	raw, err := exec.Command(l.program, "routes", "-o", "json", "--control", "http://"+l.http).Output()
+	raw, err := exec.Command(mesh.Recloser(t), "routes", "-o", "json", "--control", "http://"+l.http).Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,11 +12,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-// ProxyEnv names a recloser-proxy to test in place of one that is built from
-// the tree.
-const ProxyEnv = "RECLOSER_PROXY"
+// ProxyEnv and RecloserEnv name a recloser-proxy and a recloser to test in place
+// of those that are built from the tree.
+const (
+	ProxyEnv    = "RECLOSER_PROXY"
+	RecloserEnv = "RECLOSER"
+)
 
-// Main is the TestMain of a suite: it runs the tests, takes away what Binary
+// Main is the TestMain of a suite: it runs the tests, takes away what was
 // built, and fails if a goroutine is left.
 func Main(m *testing.M) int {
 	code := m.Run()
@@ -40,16 +43,28 @@ func Main(m *testing.M) int {
 // that is built from the tree, once in a process.
 func Binary(t testing.TB) string {
 	t.Helper()
-	path, err := binary()
+	return pathOf(t, proxy)
+}
+
+// Recloser is Binary for recloser and RecloserEnv.
+func Recloser(t testing.TB) string {
+	t.Helper()
+	return pathOf(t, recloser)
+}
+
+func pathOf(t testing.TB, program func() (string, error)) string {
+	t.Helper()
+	path, err := program()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-var (
-	binary = sync.OnceValues(func() (string, error) {
-		if path := os.Getenv(ProxyEnv); path != "" {
+// program is one of the product, which a variable of the environment may name.
+func program(env, name string) func() (string, error) {
+	return sync.OnceValues(func() (string, error) {
+		if path := os.Getenv(env); path != "" {
 			return filepath.Abs(path)
 		}
 		dir, err := scratch()
@@ -60,11 +75,16 @@ var (
 		if err != nil {
 			return "", err
 		}
-		path := filepath.Join(dir, "recloser-proxy")
-		_, err = command(filepath.Dir(suites), "go", "build", "-trimpath", "-o", path, "./cmd/recloser-proxy")
+		path := filepath.Join(dir, name)
+		_, err = command(filepath.Dir(suites), "go", "build", "-trimpath", "-o", path, "./cmd/"+name)
 		return path, err
 	})
-	scratch = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "recloser-suites-") })
+}
+
+var (
+	proxy    = program(ProxyEnv, "recloser-proxy")
+	recloser = program(RecloserEnv, "recloser")
+	scratch  = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "recloser-suites-") })
 )
 
 // Tool returns the path of a program that test/go.mod names as a tool, built.

@@ -5,72 +5,34 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/reclosermesh/recloser/test/mesh"
 )
-
-// controlEnv names a recloser to run in place of one that is built from the
-// tree.
-const controlEnv = "RECLOSER"
 
 // Control is a control plane that runs over a folder.
 type Control struct {
 	t    testing.TB
 	http string
 	dir  string
-	log  *strings.Builder
 }
 
 // startControl runs `recloser control` with these manifests, by file. xds is
 // where it serves.
 func startControl(t *testing.T, xds string, manifests map[string]string) *Control {
 	t.Helper()
-	c := &Control{t: t, http: mesh.FreeAddress(t), dir: t.TempDir(), log: &strings.Builder{}}
+	c := &Control{t: t, http: mesh.FreeAddress(t), dir: t.TempDir()}
 	for name, text := range manifests {
 		c.put(name, text)
 	}
-	cmd := exec.Command(program(t), "control", "-f", c.dir, "--xds-address", xds, "--http-address", c.http)
-	cmd.Stdout, cmd.Stderr = c.log, c.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // an error: it has ended
-		if err := <-ended; err != nil {
-			t.Errorf("recloser control: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("recloser control:\n%s", c.log)
-		}
-	})
+	mesh.Run(t, mesh.Recloser(t), "control", "-f", c.dir, "--xds-address", xds, "--http-address", c.http)
 	mesh.Until(t, "the control plane", func() error {
 		_, err := c.problems()
 		return err
 	})
 	return c
-}
-
-// program is the recloser to run.
-func program(t testing.TB) string {
-	t.Helper()
-	if path := os.Getenv(controlEnv); path != "" {
-		return path
-	}
-	path := filepath.Join(t.TempDir(), "recloser")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/recloser")
-	cmd.Dir = filepath.Join("..", "..")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
 }
 
 // put writes a manifest, at once.

@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"github.com/reclosermesh/recloser/test/mesh"
@@ -28,7 +27,6 @@ type Envoy struct {
 	c        *Control
 	outbound string
 	admin    string
-	log      *strings.Builder
 }
 
 // envoyProgram is the Envoy of this machine, which is installed where that can
@@ -53,7 +51,7 @@ func envoyProgram(t *testing.T) string {
 // variant of the protocol: GRPC or DELTA_GRPC.
 func startEnvoy(t *testing.T, c *Control, xds, variant string) *Envoy {
 	t.Helper()
-	e := &Envoy{t: t, c: c, outbound: mesh.FreeAddress(t), admin: mesh.FreeAddress(t), log: &strings.Builder{}}
+	e := &Envoy{t: t, c: c, outbound: mesh.FreeAddress(t), admin: mesh.FreeAddress(t)}
 	dir := t.TempDir()
 	text, err := json.Marshal(e.bootstrap(xds, variant))
 	if err != nil {
@@ -63,23 +61,8 @@ func startEnvoy(t *testing.T, c *Control, xds, variant string) *Envoy {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(envoyProgram(t), "-c", path, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
-	cmd.Stdout, cmd.Stderr = e.log, e.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		e.nothingRefused()
-		_ = cmd.Process.Signal(syscall.SIGTERM) // an error: it has ended
-		if err := <-ended; err != nil {
-			t.Errorf("envoy: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("envoy:\n%s", e.log)
-		}
-	})
+	mesh.Run(t, envoyProgram(t), "-c", path, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
+	t.Cleanup(e.nothingRefused)
 	mesh.Until(t, "Envoy's routes", func() error {
 		if n := e.stat("http.outbound.rds.outbound.update_success"); n == 0 {
 			return fmt.Errorf("none so far")

@@ -44,7 +44,7 @@ func TestRetryBudget(t *testing.T) {
 			t.Errorf("%d retries after a change of something else", n)
 		}
 		count(10)
-		<-time.After(11 * time.Second) //nolint:forbidigo // the clock of the bubble
+		<-time.After(11 * time.Second)
 		if n := retries(); n != 0 {
 			t.Errorf("%d retries for requests that are long over", n)
 		}
