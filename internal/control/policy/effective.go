@@ -103,9 +103,13 @@ func (t *Table) budget(e *Effective, b blocks, in routing.Input) *routing.Budget
 		case out == nil:
 			out = found
 		default:
+			at, written := saidOf(found)
+			if !written {
+				return // nobody wrote anything in vain
+			}
+			by, _ := saidOf(out)
 			e.Losers = append(e.Losers, routing.Loser{
-				Origin: found.Percent.Origin,
-				Reason: fmt.Sprintf("%s bounds the retries, and comes before a %s", out.Percent.Origin, who),
+				Origin: at, Reason: fmt.Sprintf("%s bounds the retries, and comes before a %s", by, who),
 			})
 		}
 	}
@@ -116,4 +120,15 @@ func (t *Table) budget(e *Effective, b blocks, in routing.Input) *routing.Budget
 	found, losers := linkerd.Budget(in)
 	take("ServiceProfile", found, losers)
 	return out
+}
+
+// saidOf is where a budget was written, if it was: its first field that is no
+// default.
+func saidOf(b *routing.Budget) (at Origin, written bool) {
+	for _, o := range []Origin{b.Percent.Origin, b.MinPerSecond.Origin, b.MinConcurrent.Origin, b.Interval.Origin} {
+		if o.Object != "" {
+			return o, true
+		}
+	}
+	return b.Percent.Origin, false
 }
