@@ -142,6 +142,10 @@ func delegateKey(root source.Object, d *networkingv1alpha3.Delegate) source.Key 
 	return key
 }
 
+// maxMerged bounds the matches of a delegate's rule: those of the two rules
+// multiply.
+const maxMerged = 4096
+
 // merge gives the matches of a delegate's rule under the one that delegates.
 // Each must lie within one of the root's, else the whole rule is left out, as
 // Istio has it.
@@ -152,6 +156,11 @@ func (q *question) merge(root, own written) ([]placedMatch, bool) {
 		return inner, true
 	case len(inner) == 0:
 		return outer, true
+	}
+	if len(outer)*len(inner) > maxMerged {
+		q.lose(own.origin(""), "its %d matches and the %d of %s would make more than %d together; the rule is left out",
+			len(inner), len(outer), root.origin(".match"), maxMerged)
+		return nil, false
 	}
 	var out []placedMatch
 	for _, in := range inner {
