@@ -11,7 +11,7 @@ func codesRead() []Code {
 		{"bad-name", Error, "a name cannot be part of a host name, or cannot be at that place", "use the letters that are allowed"},
 		{"duplicate-object", Error, "an object is defined twice; the first one is used", "delete one of the two"},
 		{"duplicate-key", Error, "a key stands twice in an object; one of the two would be lost", "delete one"},
-		{"unknown-field", Warning, "there is no such field; it is passed over", "the nearest known one is named"},
+		{"unknown-field", Warning, "there is no such field; it is passed over; an error, for which the object is refused, where it would say which requests something is for", "the nearest known one is named"},
 		{"wrong-type", Error, "a value has the wrong type", "write one of the type that is named"},
 		{"wrong-value", Error, "there is no such value", "one of those that are allowed"},
 		{"invalid-field", Error, "a field has a value that cannot be", "one of those that are allowed"},

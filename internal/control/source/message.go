@@ -56,7 +56,7 @@ func (w *walker) message(n *yaml.Node, d protoreflect.MessageDescriptor, path st
 			f = d.Fields().ByTextName(k.Value) // proto-JSON takes both
 		}
 		if f == nil {
-			w.unknownField(k, sub, names)
+			w.unknownField(k, sub, string(d.Name()), names)
 			return
 		}
 		w.origin.Fields[sub] = w.line(v)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -73,7 +74,7 @@ func (w *walker) structure(n *yaml.Node, t reflect.Type, path string, depth int)
 		sub := join(path, k.Value)
 		ft, ok := fields[k.Value]
 		if !ok {
-			w.unknownField(k, sub, fields)
+			w.unknownField(k, sub, t.Name(), fields)
 			return
 		}
 		if got := w.value(v, ft, sub, depth+1); got != nil {
@@ -217,7 +218,9 @@ func (w *walker) wrongType(n *yaml.Node, path, want string) {
 	w.problem(p)
 }
 
-func (w *walker) unknownField(k *yaml.Node, path string, fields map[string]reflect.Type) {
+// unknownField tells of a field that typ does not have: an error, which refuses
+// the object, where what is left of it would hold for more than was meant.
+func (w *walker) unknownField(k *yaml.Node, path, typ string, fields map[string]reflect.Type) {
 	names := make([]string, 0, len(fields))
 	for f := range fields {
 		names = append(names, f)
@@ -227,6 +230,13 @@ func (w *walker) unknownField(k *yaml.Node, path string, fields map[string]refle
 		Reason: "there is no such field; it is passed over",
 	}
 	p.Mend = Meant(k.Value, sorted(names))
+	if narrows(typ, Nearest(k.Value, names)) {
+		p.Severity = Error
+		p.Reason = "there is no such field; without it this would be for other requests than was meant, so the object is refused"
+		if p.Mend == "" {
+			p.Allowed = strings.Join(names, ", ")
+		}
+	}
 	w.problem(p)
 }
 

@@ -169,6 +169,14 @@ func (c *virtualServiceCheck) match(m *networkingv1alpha3.HTTPMatchRequest, at s
 	if m == nil {
 		return
 	}
+	for _, t := range []struct {
+		name string
+		text *networkingv1alpha3.StringMatch
+	}{{"uri", m.Uri}, {"scheme", m.Scheme}, {"method", m.Method}, {"authority", m.Authority}} {
+		if t.text != nil && t.text.MatchType == nil {
+			c.add("empty-match", at+"."+t.name, "", "exact, prefix or regex", "this says nothing, and every request would match")
+		}
+	}
 	c.text(m.Uri, at+".uri", true)
 	c.text(m.Scheme, at+".scheme", false)
 	c.text(m.Method, at+".method", false)
