@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"strings"
 	"regexp"
 	"slices"
 
@@ -20,6 +21,29 @@ type filterPart struct {
 	there bool
 }
 
+// commonFilter is what filters of HTTPRoutes and of GRPCRoutes have; the types
+// have the same names.
+type commonFilter struct {
+	typ               string
+	request, response *gatewayv1.HTTPHeaderFilter
+	mirror            *gatewayv1.HTTPRequestMirrorFilter
+	extension         *gatewayv1.LocalObjectReference
+}
+
+// filter checks the common part of a filter; more are the parts that it may have
+// beside. once is for the list that it is in.
+func (c *gatewayCheck) filter(field string, f commonFilter, once map[string]string, more ...filterPart) {
+	c.union(field, f.typ, once, append([]filterPart{
+		{"requestHeaderModifier", string(gatewayv1.HTTPRouteFilterRequestHeaderModifier), f.request != nil},
+		{"responseHeaderModifier", string(gatewayv1.HTTPRouteFilterResponseHeaderModifier), f.response != nil},
+		{"requestMirror", string(gatewayv1.HTTPRouteFilterRequestMirror), f.mirror != nil},
+		{"extensionRef", string(gatewayv1.HTTPRouteFilterExtensionRef), f.extension != nil},
+	}, more...))
+	c.headerFilter(field+".requestHeaderModifier", f.request)
+	c.headerFilter(field+".responseHeaderModifier", f.response)
+	c.mirror(field+".requestMirror", f.mirror)
+}
+
 // httpFilters checks a list of filters, of a rule or of a backend.
 func (c *gatewayCheck) httpFilters(field string, list []gatewayv1.HTTPRouteFilter) {
 	c.most(field, len(list), 16)
@@ -27,19 +51,14 @@ func (c *gatewayCheck) httpFilters(field string, list []gatewayv1.HTTPRouteFilte
 	for i := range list {
 		f := &list[i]
 		sub := fmt.Sprintf("%s[%d]", field, i)
-		c.union(sub, string(f.Type), once, []filterPart{
-			{"requestHeaderModifier", string(gatewayv1.HTTPRouteFilterRequestHeaderModifier), f.RequestHeaderModifier != nil},
-			{"responseHeaderModifier", string(gatewayv1.HTTPRouteFilterResponseHeaderModifier), f.ResponseHeaderModifier != nil},
-			{"requestMirror", string(gatewayv1.HTTPRouteFilterRequestMirror), f.RequestMirror != nil},
-			{"requestRedirect", string(gatewayv1.HTTPRouteFilterRequestRedirect), f.RequestRedirect != nil},
-			{"urlRewrite", string(gatewayv1.HTTPRouteFilterURLRewrite), f.URLRewrite != nil},
-			{"cors", string(gatewayv1.HTTPRouteFilterCORS), f.CORS != nil},
-			{"externalAuth", string(gatewayv1.HTTPRouteFilterExternalAuth), f.ExternalAuth != nil},
-			{"extensionRef", string(gatewayv1.HTTPRouteFilterExtensionRef), f.ExtensionRef != nil},
-		})
-		c.headerFilter(sub+".requestHeaderModifier", f.RequestHeaderModifier)
-		c.headerFilter(sub+".responseHeaderModifier", f.ResponseHeaderModifier)
-		c.mirror(sub+".requestMirror", f.RequestMirror)
+		common := commonFilter{string(f.Type), f.RequestHeaderModifier, f.ResponseHeaderModifier, f.RequestMirror, f.ExtensionRef}
+		c.filter(
+			sub, common, once,
+			filterPart{"requestRedirect", string(gatewayv1.HTTPRouteFilterRequestRedirect), f.RequestRedirect != nil},
+			filterPart{"urlRewrite", string(gatewayv1.HTTPRouteFilterURLRewrite), f.URLRewrite != nil},
+			filterPart{"cors", string(gatewayv1.HTTPRouteFilterCORS), f.CORS != nil},
+			filterPart{"externalAuth", string(gatewayv1.HTTPRouteFilterExternalAuth), f.ExternalAuth != nil},
+		)
 		c.cors(sub+".cors", f.CORS)
 		if r := f.RequestRedirect; r != nil {
 			c.hostname(sub+".requestRedirect.hostname", r.Hostname)
@@ -58,16 +77,8 @@ func (c *gatewayCheck) grpcFilters(field string, list []gatewayv1.GRPCRouteFilte
 	once := map[string]string{}
 	for i := range list {
 		f := &list[i]
-		sub := fmt.Sprintf("%s[%d]", field, i)
-		c.union(sub, string(f.Type), once, []filterPart{
-			{"requestHeaderModifier", string(gatewayv1.GRPCRouteFilterRequestHeaderModifier), f.RequestHeaderModifier != nil},
-			{"responseHeaderModifier", string(gatewayv1.GRPCRouteFilterResponseHeaderModifier), f.ResponseHeaderModifier != nil},
-			{"requestMirror", string(gatewayv1.GRPCRouteFilterRequestMirror), f.RequestMirror != nil},
-			{"extensionRef", string(gatewayv1.GRPCRouteFilterExtensionRef), f.ExtensionRef != nil},
-		})
-		c.headerFilter(sub+".requestHeaderModifier", f.RequestHeaderModifier)
-		c.headerFilter(sub+".responseHeaderModifier", f.ResponseHeaderModifier)
-		c.mirror(sub+".requestMirror", f.RequestMirror)
+		common := commonFilter{string(f.Type), f.RequestHeaderModifier, f.ResponseHeaderModifier, f.RequestMirror, f.ExtensionRef}
+		c.filter(fmt.Sprintf("%s[%d]", field, i), common, once)
 	}
 }
 
@@ -112,6 +123,10 @@ func (c *gatewayCheck) headerFilter(field string, f *gatewayv1.HTTPHeaderFilter)
 			sub := fmt.Sprintf("%s.%s[%d]", field, list.name, i)
 			seen.check(c, sub+".name", string(h.Name))
 			c.value(sub+".value", h.Value, 4096)
+			// To set the host is to rewrite it.
+			if strings.EqualFold(string(h.Name), "host") && strings.HasSuffix(field, ".requestHeaderModifier") && !authority(h.Value) {
+				c.add(sub+".value", h.Value, authorityAllowed)
+			}
 		}
 	}
 	c.most(field+".remove", len(f.Remove), 16)
