@@ -220,7 +220,7 @@ func (t *Table) Effective(client model.Client, service model.Name, port uint16, 
 		Limits:         noLimits(),
 		Breaker:        p.breaker,
 		BreakerOff:     p.off,
-		Findings:       slices.Concat(p.findings, t.failoverFindings(service, p)),
+		Findings:       slices.Concat(p.findings, t.failoverFindings(service, p), t.routeToFindings(service, p)),
 	}
 	if e.Failover, e.Overflow = t.Failover(service, sp.Number); len(e.Failover) == 0 {
 		e.Overflow = Value[uint32]{}
@@ -261,6 +261,7 @@ func (t *Table) Findings() []source.Problem {
 	for name, p := range t.services {
 		out = append(out, p.findings...)
 		out = append(out, t.failoverFindings(name, p)...)
+		out = append(out, t.routeToFindings(name, p)...)
 	}
 	return out
 }

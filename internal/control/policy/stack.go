@@ -9,6 +9,7 @@ import (
 
 	"github.com/reclosermesh/recloser/internal/control/model"
 	"github.com/reclosermesh/recloser/internal/control/routing"
+	"github.com/reclosermesh/recloser/internal/control/source"
 )
 
 // Annotations of a Service about routing.
@@ -181,19 +182,56 @@ func (t *Table) routedTo(in routing.Input) routing.Answer {
 	if p == nil || !p.routeTo.IsSet() || p.routeTo.Value.host == "" {
 		return routing.Answer{}
 	}
+	b := t.routeToBackend(p, in.Service.Name, in.Port.Number)
+	name := "service/" + in.Service.Namespace + "/" + in.Service.Name.Name + "/route-to"
+	return routing.Answer{
+		Speaks:   true,
+		Rules:    []routing.Rule{{Name: name, Dialect: routing.Recloser, Origin: b.Origin, Backends: []routing.Backend{b}}},
+		Services: []model.Name{b.Service},
+	}
+}
+
+// routeToBackend is where all requests for a port of a service go.
+func (t *Table) routeToBackend(p *servicePolicy, from model.Name, port uint16) routing.Backend {
 	to, at := p.routeTo.Value, p.routeTo.Origin
-	a, _ := model.ParseAuthority(to.host, in.Service.Namespace)
-	b := routing.Backend{Origin: at, Service: a.Service, Port: cmp.Or(to.port, in.Port.Number), Weight: Value[uint32]{Value: 1, Origin: at}}
+	a, _ := model.ParseAuthority(to.host, from.Namespace)
+	b := routing.Backend{Origin: at, Service: a.Service, Port: cmp.Or(to.port, port), Weight: Value[uint32]{Value: 1, Origin: at}}
 	switch s := t.world.Service(b.Service.Namespace, b.Service.Name); {
 	case s == nil:
 		b.Invalid = fmt.Sprintf("there is no service %s in namespace %s", b.Service.Name, b.Service.Namespace)
 	case s.Port(b.Port) == nil:
 		b.Invalid = fmt.Sprintf("service %s in namespace %s has no port %d; it has %s", b.Service.Name, b.Service.Namespace, b.Port, s.PortList())
 	}
-	name := "service/" + in.Service.Namespace + "/" + in.Service.Name.Name + "/route-to"
-	return routing.Answer{
-		Speaks:   true,
-		Rules:    []routing.Rule{{Name: name, Dialect: routing.Recloser, Origin: at, Backends: []routing.Backend{b}}},
-		Services: []model.Name{b.Service},
+	return b
+}
+
+// routeToFindings are what is wrong with the service that all requests for a
+// Service go to, for any of its ports.
+func (t *Table) routeToFindings(name model.Name, p *servicePolicy) []source.Problem {
+	s := t.world.Service(name.Namespace, name.Name)
+	if s == nil || !p.routeTo.IsSet() || p.routeTo.Value.host == "" {
+		return nil
 	}
+	var out []source.Problem
+	for i := range s.Ports {
+		b := t.routeToBackend(p, name, s.Ports[i].Number)
+		if b.Invalid == "" {
+			continue
+		}
+		missing := t.world.Service(b.Service.Namespace, b.Service.Name) == nil
+		find := source.Problem{
+			Code: "no-such-port", Severity: source.Error, Field: source.AnnotationPath(RouteToAnnotation),
+			Value:  p.object.Meta().GetAnnotations()[RouteToAnnotation],
+			Reason: fmt.Sprintf("%s; requests to port %d are answered with 500", b.Invalid, s.Ports[i].Number),
+		}
+		if missing {
+			find.Code, find.Mend = "no-such-backend", t.world.NearService(b.Service)
+		}
+		if missing || p.routeTo.Value.port != 0 {
+			find.Reason = b.Invalid + "; all requests are answered with 500"
+			return append(out, p.object.Problem(find))
+		}
+		out = append(out, p.object.Problem(find))
+	}
+	return out
 }
