@@ -28,6 +28,13 @@ func (e *effective) use(r *routing.Rule) {
 	for _, o := range r.Also {
 		note(o)
 	}
+	if r.Dialect == routing.Istio && !strings.Contains(r.Origin.Field, ".match[") {
+		// A rule with one match is named by itself, where it loses by the match.
+		for _, o := range append([]origin.Origin{r.Origin}, r.Also...) {
+			o.Field += ".match[0]"
+			note(o)
+		}
+	}
 	for i := range r.Backends {
 		note(r.Backends[i].Origin)
 	}

@@ -150,6 +150,12 @@ spec: {service: a, backends: [{service: b, weight: 1}]}
 			services + split("split.smi-spec.io/v1alpha2") + route("r", "b", `{`+toB+`}`),
 		},
 		{
+			"has-no-effect", "spec.http[0].match[0]",
+			services + virtualService(`{match: [{port: 8080}], route: [{destination: {host: c}}]}`),
+			strings.Replace(services, "{name: http, port: 80}", "{name: http, port: 80}, {name: alt, port: 8080}", 1) +
+				virtualService(`{match: [{port: 8080}], route: [{destination: {host: c}}]}`),
+		},
+		{
 			"zero-weights", "spec.rules[0]",
 			services + route("r", "a", `{backendRefs: [{name: b, port: 80, weight: 0}]}`),
 			services + route("r", "a", `{backendRefs: [{name: b, port: 80, weight: 0}, {name: a, port: 80}]}`),
