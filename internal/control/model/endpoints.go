@@ -219,8 +219,8 @@ func (n *namespaceBuilder) service(o source.Object, old *Service) *Service {
 func (n *namespaceBuilder) podEndpoints(p *Port, pods []*Pod) {
 	for _, pod := range pods {
 		target, ok := pod.target(p)
-		if !ok || pod.Spec.Status.PodIP == "" {
-			continue
+		if _, err := netip.ParseAddr(pod.Spec.Status.PodIP); !ok || err != nil {
+			continue // without an address, or with what is none
 		}
 		if !pod.Ready {
 			p.NotReady++

@@ -2,9 +2,9 @@ package source
 
 import (
 	"fmt"
-	"strings"
 	"regexp"
 	"slices"
+	"strings"
 
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 )
