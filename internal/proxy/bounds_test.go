@@ -15,6 +15,23 @@ import (
 // untilGone is a handler's wait for the end of its caller.
 func untilGone(q *http.Request) { <-q.Context().Done() }
 
+// trickle is a body of n bytes, one after each interval.
+func trickle(n int, every time.Duration) io.Reader {
+	in, out := io.Pipe()
+	go func() {
+		defer out.Close()
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for range n {
+			<-tick.C
+			if _, err := io.WriteString(out, "x"); err != nil {
+				return
+			}
+		}
+	}()
+	return in
+}
+
 // The time for an answer runs from the end of the request to the end of the
 // answer, and an upload takes none of it.
 func TestResponseTimeout(t *testing.T) {
@@ -32,17 +49,7 @@ func TestResponseTimeout(t *testing.T) {
 		})
 		r := withRoute(t, []string{up}, func(_ *ServerConfig, c *upstream.Config) { c.Protocol = p },
 			func(a *route.Action) { a.ResponseTimeout = 150 * time.Millisecond })
-		slowly := func() io.Reader {
-			in, out := io.Pipe()
-			go func() {
-				for range 4 {
-					_, _ = io.WriteString(out, "x")
-					time.Sleep(60 * time.Millisecond) //nolint:forbidigo // a slow upload
-				}
-				out.Close()
-			}()
-			return in
-		}
+		slowly := func() io.Reader { return trickle(4, 60*time.Millisecond) }
 		for _, body := range []io.Reader{nil, strings.NewReader("x"), slowly(), nil} {
 			resp, _ := ask(t, hc, "POST", r.url("/never"), body)
 			if got := resp.Header.Get("recloser-reason"); resp.StatusCode != 504 || got != "upstream_response_timeout" {

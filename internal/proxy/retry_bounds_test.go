@@ -269,14 +269,7 @@ func TestPerTryTimeoutAfterUpload(t *testing.T) {
 		})
 		for path, want := range map[string]int32{"/": 1, "/hung": 2} {
 			tries.Store(0)
-			in, out := io.Pipe()
-			go func() {
-				for range 5 {
-					_, _ = io.WriteString(out, "x")
-					time.Sleep(80 * time.Millisecond) //nolint:forbidigo // a slow upload
-				}
-				out.Close()
-			}()
+			in := trickle(5, 80*time.Millisecond)
 			if resp, got := ask(t, hc, "PUT", r.url(path), in); resp.StatusCode != 200 || got != "xxxxx" || tries.Load() != want {
 				t.Errorf("%s: %d %q after %d tries, want %d", path, resp.StatusCode, got, tries.Load(), want)
 			}
