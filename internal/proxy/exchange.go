@@ -140,7 +140,7 @@ func (x *exchange) choose() telemetry.Reason {
 	}
 	if x.backend = x.action.Pick(rand.Uint32()); x.backend == nil || x.backend.Cluster == nil {
 		if x.backend != nil {
-			x.detail = "there is no cluster " + x.backend.Name
+			x.detail = noCluster(x.backend.Name)
 		}
 		return telemetry.ClusterNotFound
 	}

@@ -146,11 +146,24 @@ func backendCluster(b *routing.Backend) string {
 	return name
 }
 
+// invalidCluster is the name of a cluster that does not exist. It ends with the
+// reason, which a proxy of this mesh tells to callers; b is nil where there is no
+// backend that has a weight.
 func invalidCluster(b *routing.Backend) string {
 	if b == nil {
-		return invalidPrefix + "0||no-backend"
+		return invalidPrefix + "0||no-backend|no backend of the route has a weight"
 	}
-	return invalidPrefix + strconv.Itoa(int(b.Port)) + "|" + b.Subset + "|" + b.Service.Name + "." + b.Service.Namespace
+	return invalidPrefix + strconv.Itoa(int(b.Port)) + "|" + b.Subset + "|" + b.Service.Name + "." + b.Service.Namespace + "|" + printable(b.Invalid)
+}
+
+// printable is a text as it can be in a name, and be sent in a header.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 func mirror(m *routing.Mirror) *routev3.RouteAction_RequestMirrorPolicy {
