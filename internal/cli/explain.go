@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,13 +16,7 @@ import (
 )
 
 func newExplainCommand() *cobra.Command {
-	var (
-		world   worldFlags
-		caller  callerFlags
-		headers []string
-
-		locality, output string
-	)
+	var e explanation
 	cmd := &cobra.Command{
 		Use:   "explain 'METHOD URL'",
 		Short: "Follow a request without sending it: which rule holds, why no other does, and every value on its way",
@@ -48,41 +43,55 @@ It asks the mesh that runs; with -f it reads manifests, and knows no breakers.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if output != "text" && output != "json" {
-				return usagef("--output %q: allowed are text and json", output)
-			}
-			r, err := explain.ParseRequest(strings.Join(args, " "), headers)
-			if err != nil {
-				return usagef("%w", err)
-			}
-			o, err := world.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			from, err := caller.client(o, callerNamespace(o, r))
-			if err != nil {
-				return err
-			}
-			states, err := world.breakers(cmd.Context(), from)
-			if err != nil {
-				return err
-			}
-			at := explain.Caller{Client: from, Locality: model.ParseLocality(locality)}
-			a := explain.Explain(translate.View{World: o.World, Policy: o.Policy}, at, r, states)
-			if output == "json" {
-				return writeJSON(cmd.OutOrStdout(), a)
-			}
-			return a.WriteText(cmd.OutOrStdout())
+			return e.show(cmd.Context(), cmd.OutOrStdout(), strings.Join(args, " "))
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&caller.from, "from", "", "the caller: deploy/NAME, workload/NAME or pod/NAME")
-	f.StringVarP(&caller.namespace, "namespace", "n", "", "namespace of the caller (default: the service's)")
-	f.StringVar(&locality, "locality", "", "where the caller runs, as REGION/ZONE/SUBZONE (default: as the labels of its instances say)")
-	f.StringArrayVarP(&headers, "header", "H", nil, "header of the request, 'name: value'; may be given several times")
-	f.StringVarP(&output, "output", "o", "text", "text or json")
-	addWorldFlags(cmd, &world)
+	f.StringVar(&e.caller.from, "from", "", "the caller: deploy/NAME, workload/NAME or pod/NAME")
+	f.StringVarP(&e.caller.namespace, "namespace", "n", "", "namespace of the caller (default: the service's)")
+	f.StringVar(&e.locality, "locality", "", "where the caller runs, as REGION/ZONE/SUBZONE (default: as the labels of its instances say)")
+	f.StringArrayVarP(&e.headers, "header", "H", nil, "header of the request, 'name: value'; may be given several times")
+	f.StringVarP(&e.output, "output", "o", "text", "text or json")
+	addWorldFlags(cmd, &e.world)
 	return cmd
+}
+
+// explanation is what to follow, and how to print it.
+type explanation struct {
+	world   worldFlags
+	caller  callerFlags
+	headers []string
+
+	locality, output string
+}
+
+// show follows a request.
+func (e *explanation) show(ctx context.Context, w io.Writer, request string) error {
+	if e.output != "text" && e.output != "json" {
+		return usagef("--output %q: allowed are text and json", e.output)
+	}
+	r, err := explain.ParseRequest(request, e.headers)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	o, err := e.world.open(ctx)
+	if err != nil {
+		return err
+	}
+	from, err := e.caller.client(o, callerNamespace(o, r))
+	if err != nil {
+		return err
+	}
+	states, err := e.world.breakers(ctx, from)
+	if err != nil {
+		return err
+	}
+	at := explain.Caller{Client: from, Locality: model.ParseLocality(e.locality)}
+	a := explain.Explain(translate.View{World: o.World, Policy: o.Policy}, at, r, states)
+	if e.output == "json" {
+		return writeJSON(w, a)
+	}
+	return a.WriteText(w)
 }
 
 // callerNamespace is that of the service that a request names: one that is

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,9 +17,7 @@ import (
 )
 
 func newPolicyCommand() *cobra.Command {
-	var world worldFlags
-	var caller callerFlags
-	var namespace, output string
+	var q policyQuestion
 	cmd := &cobra.Command{
 		Use:   "policy svc/NAME [PORT]",
 		Short: "Show the effective policy of a service's port, and where each value comes from",
@@ -48,39 +47,52 @@ and below Kind.Http1 or Kind.Http2 where the protocol is declared.`,
 			if err != nil {
 				return err
 			}
-			if output != "text" && output != "json" && output != "yaml" {
-				return usagef("--output %q: allowed are text, json and yaml", output)
-			}
-			o, err := world.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			in := namespace
-			if in == "" {
-				if in, err = o.NamespaceOf(service); err != nil {
-					return err
-				}
-			}
-			client, err := caller.client(o, in)
-			if err != nil {
-				return err
-			}
-			e, err := o.Effective(client, model.Name{Namespace: in, Name: service}, port)
-			if err != nil {
-				return err
-			}
-			if output == "text" {
-				return writePolicyText(cmd.OutOrStdout(), o, client, e)
-			}
-			return writePolicy(cmd.OutOrStdout(), output, e)
+			return q.show(cmd.Context(), cmd.OutOrStdout(), service, port)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&namespace, "namespace", "n", "", "namespace of the service; may be left out when it is clear")
-	f.StringVarP(&output, "output", "o", "text", "text, json or yaml")
-	addCallerFlags(cmd, &caller)
-	addWorldFlags(cmd, &world)
+	f.StringVarP(&q.namespace, "namespace", "n", "", "namespace of the service; may be left out when it is clear")
+	f.StringVarP(&q.output, "output", "o", "text", "text, json or yaml")
+	addCallerFlags(cmd, &q.caller)
+	addWorldFlags(cmd, &q.world)
 	return cmd
+}
+
+// policyQuestion is whose policy is shown to whom, and how.
+type policyQuestion struct {
+	world  worldFlags
+	caller callerFlags
+
+	namespace, output string
+}
+
+// show prints the policy of a port of a service; port 0 is its only one.
+func (q *policyQuestion) show(ctx context.Context, w io.Writer, service string, port uint16) error {
+	if q.output != "text" && q.output != "json" && q.output != "yaml" {
+		return usagef("--output %q: allowed are text, json and yaml", q.output)
+	}
+	o, err := q.world.open(ctx)
+	if err != nil {
+		return err
+	}
+	in := q.namespace
+	if in == "" {
+		if in, err = o.NamespaceOf(service); err != nil {
+			return err
+		}
+	}
+	client, err := q.caller.client(o, in)
+	if err != nil {
+		return err
+	}
+	e, err := o.Effective(client, model.Name{Namespace: in, Name: service}, port)
+	if err != nil {
+		return err
+	}
+	if q.output == "text" {
+		return writePolicyText(w, o, client, e)
+	}
+	return writePolicy(w, q.output, e)
 }
 
 // policyArgs are the service and the port of `policy svc/NAME [PORT]`; the
