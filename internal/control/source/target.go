@@ -40,24 +40,22 @@ func hexadecimal(c byte) bool {
 
 // authority tells whether a host, with a port or without, can be one of requests.
 func authority(s string) bool {
-	host, port, ported := s, "", false
-	if inside, rest, ok := strings.Cut(strings.TrimPrefix(s, "["), "]"); ok && s[0] == '[' {
-		if ip, err := netip.ParseAddr(inside); err != nil || !ip.Is6() || ip.Zone() != "" {
-			return false
-		}
-		if port, ported = strings.CutPrefix(rest, ":"); !ported {
-			return rest == ""
-		}
-	} else {
-		if host, port, ported = strings.Cut(s, ":"); host == "" || strings.ContainsFunc(host, notOfHost) {
-			return false
-		}
-		if !ported {
-			return true
-		}
+	if !strings.HasPrefix(s, "[") {
+		host, port, ported := strings.Cut(s, ":")
+		return host != "" && !strings.ContainsFunc(host, notOfHost) && (!ported || portNumber(port))
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return err == nil && n > 0 && port[0] != '0' && port[0] != '+'
+	inside, rest, _ := strings.Cut(s[1:], "]")
+	if ip, err := netip.ParseAddr(inside); err != nil || !ip.Is6() || ip.Zone() != "" {
+		return false
+	}
+	port, ported := strings.CutPrefix(rest, ":")
+	return strings.Contains(s, "]") && (rest == "" || ported && portNumber(port))
+}
+
+// portNumber is 1 to 65535 without a leading zero.
+func portNumber(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && s[0] != '0'
 }
 
 func notOfHost(r rune) bool {
