@@ -131,6 +131,17 @@ func (c *Config) Validate() error {
 	if strings.Count(c.Node.Locality, "/") > 2 {
 		add("locality %q: must be REGION, REGION/ZONE or REGION/ZONE/SUBZONE", c.Node.Locality)
 	}
+	c.checkDurations(add)
+	c.checkCounts(add)
+	if c.MinBackoff > c.MaxBackoff {
+		add("minimum back-off %v: must be at most the maximum, %v", c.MinBackoff, c.MaxBackoff)
+	}
+	return errors.Join(errs...)
+}
+
+// checkDurations adds what is wrong with times; most may be 0, for none or for
+// the default.
+func (c *Config) checkDurations(add func(format string, args ...any)) {
 	for _, d := range []struct {
 		name  string
 		value time.Duration
@@ -155,6 +166,10 @@ func (c *Config) Validate() error {
 			add("%s %v: must be positive", d.name, d.value)
 		}
 	}
+}
+
+// checkCounts adds what is wrong with numbers and sizes.
+func (c *Config) checkCounts(add func(format string, args ...any)) {
 	for _, n := range []struct {
 		name  string
 		value int
@@ -176,10 +191,6 @@ func (c *Config) Validate() error {
 			add("%s %d: must be at least %d", n.name, n.value, n.least)
 		}
 	}
-	if c.MinBackoff > c.MaxBackoff {
-		add("minimum back-off %v: must be at most the maximum, %v", c.MinBackoff, c.MaxBackoff)
-	}
-	return errors.Join(errs...)
 }
 
 func (n *Node) id() string {
