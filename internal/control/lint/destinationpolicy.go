@@ -3,12 +3,14 @@ package lint
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	networkingv1 "istio.io/api/networking/v1"
 
 	"github.com/reclosermesh/recloser/internal/control/model"
+	"github.com/reclosermesh/recloser/internal/control/policy"
 )
 
 // policy looks at one traffic policy.
@@ -118,10 +120,15 @@ func (r *rule) outlier(at string, port uint16, o *networkingv1.OutlierDetection)
 	if w := o.GetConsecutive_5XxErrors(); w != nil {
 		fives = w.GetValue()
 	}
-	gateway := o.GetConsecutiveGatewayErrors().GetValue()
+	gateway, byDefault := o.GetConsecutiveGatewayErrors().GetValue(), o.GetConsecutive_5XxErrors() == nil
+	if len(r.services) > 0 {
+		if e := r.inherited(r.services[0], port, at); e != nil {
+			fives, gateway, byDefault = e.Consecutive5xx.Value, e.ConsecutiveGateway.Value, e.Consecutive5xx.Origin.Default != ""
+		}
+	}
 	if gateway > 0 && fives > 0 && gateway >= fives && len(o.GetOutlierDetectionHttpErrorCodes()) == 0 {
 		than := strconv.Itoa(int(fives))
-		if o.GetConsecutive_5XxErrors() == nil {
+		if byDefault {
 			than += " by default"
 		}
 		r.add(Warning, "gateway-above-5xx", at+".consecutiveGatewayErrors", strconv.Itoa(int(gateway)), "less than consecutive5xxErrors",
@@ -139,7 +146,8 @@ func (r *rule) outlier(at string, port uint16, o *networkingv1.OutlierDetection)
 }
 
 // neverEjects tells a share that is less than one endpoint, for the services
-// that the rule names. One of whose endpoints nothing is known is passed over.
+// that the rule names. One of whose endpoints nothing is known is passed over,
+// and where rules inherit the share is that which holds, whoever wrote it.
 func (r *rule) neverEjects(at string, port uint16, o *networkingv1.OutlierDetection) {
 	percent, field, value := uint64(10), at, ""
 	if n := o.GetMaxEjectionPercent(); n > 0 {
@@ -149,29 +157,73 @@ func (r *rule) neverEjects(at string, port uint16, o *networkingv1.OutlierDetect
 		if port != 0 && s.Port(port) == nil {
 			continue
 		}
+		percent, share := percent, strconv.FormatUint(percent, 10)+"%"
+		if value == "" {
+			share = "the default of " + share
+		}
+		if e := r.inherited(s, port, at); e != nil && e.MaxEjectionPercent.Origin.Default == "" && e.MaxEjectionPercent.Origin.Object != r.object.String() {
+			if value != "" {
+				continue // another rule's share comes before this one's
+			}
+			from := e.MaxEjectionPercent.Origin
+			percent = uint64(e.MaxEjectionPercent.Value)
+			share = fmt.Sprintf("%d%% (%s %s)", percent, from.Object, from.Field)
+		}
 		list, known := r.instances(s)
 		n := uint64(count(list, r.labelsAt(at))) //nolint:gosec // not negative
 		if !known || n == 0 || 100 <= percent*n {
 			continue
 		}
-		share := strconv.FormatUint(percent, 10) + "%"
-		if value == "" {
-			share = "the default of " + share
+		endpoints, mend := fmt.Sprintf("%d endpoints", n), fmt.Sprintf("set maxEjectionPercent: %d or more", (100+n-1)/n)
+		if n == 1 {
+			endpoints, mend = "1 endpoint", "set maxEjectionPercent: 100, or have more endpoints"
 		}
-		r.add(Warning, "never-ejects", field, value, "", fmt.Sprintf("%s has %d endpoints, and %s of them is less than one: none is ever shut", s.Object, n, share),
-			fmt.Sprintf("set maxEjectionPercent: %d or more", (100+n-1)/n))
+		r.add(Warning, "never-ejects", field, value, "", fmt.Sprintf("%s has %s, and %s of them is less than one: none is ever shut", s.Object, endpoints, share), mend)
 		return
 	}
 }
 
+// inherited is the outlier detection of a service as it holds for callers of the
+// rule's namespace, or for a rule of the root namespace for those of the
+// service's. It is nil where rules do not inherit.
+func (r *rule) inherited(s *model.Service, port uint16, at string) *policy.Outlier {
+	from := r.object.Namespace
+	if from == r.table.RootNamespace() {
+		from = s.Namespace
+	}
+	if !r.table.Inherits(from) || r.spec.GetWorkloadSelector() != nil {
+		return nil
+	}
+	if port == 0 {
+		port = firstPort(s)
+	}
+	subset := ""
+	if i := r.subsetAt(at); i >= 0 {
+		subset = r.spec.GetSubsets()[i].GetName()
+	}
+	e, err := r.table.Effective(model.Client{Namespace: from}, s.Name, port, subset)
+	if err != nil {
+		return nil
+	}
+	return e.Outlier
+}
+
 // labelsAt are those of the subset that a path is in.
 func (r *rule) labelsAt(at string) map[string]string {
-	for i, s := range r.spec.GetSubsets() {
-		if prefix := fmt.Sprintf("spec.subsets[%d].", i); len(at) > len(prefix) && at[:len(prefix)] == prefix {
-			return s.GetLabels()
-		}
+	if i := r.subsetAt(at); i >= 0 {
+		return r.spec.GetSubsets()[i].GetLabels()
 	}
 	return nil
+}
+
+// subsetAt is the place of the subset that a path is in, or -1.
+func (r *rule) subsetAt(at string) int {
+	for i := range r.spec.GetSubsets() {
+		if strings.HasPrefix(at, fmt.Sprintf("spec.subsets[%d].", i)) {
+			return i
+		}
+	}
+	return -1
 }
 
 // annotated tells that a Service has a breaker of its own.
