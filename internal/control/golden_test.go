@@ -84,57 +84,12 @@ var updated = map[string][]byte{}
 func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 	t.Helper()
 	view := translate.View{World: off.World, Policy: off.Policy}
-	resources := func(k translate.Key) {
-		r := translate.Generate(view, k)
-		if len(r.Resources) == 0 {
-			fmt.Fprintln(w, "(none)")
-		}
-		for _, res := range r.Resources {
-			if err := validate(res.Message); err != nil {
-				t.Errorf("%s: Envoy would refuse it: %v", res.Name, err)
-			}
-			raw, err := protojson.Marshal(res.Message)
-			must(t, err)
-			y, err := yaml.JSONToYAML(raw)
-			must(t, err)
-			fmt.Fprintf(w, "%s:\n", res.Name)
-			for line := range strings.Lines(string(y)) {
-				w.WriteString("  " + line)
-			}
-		}
-	}
-	node := func(s string) translate.Node {
-		pod, ns, _ := strings.Cut(s, ".")
-		return translate.Node{Pod: model.Name{Namespace: ns, Name: pod}, Client: model.Client{Namespace: ns}}
-	}
+	resources := func(k translate.Key) { resources(t, w, view, k) }
 	switch ask[0] {
 	case "lint":
 		must(t, lint.WriteText(w, off.Findings))
 	case "policy", "linkerd":
-		port, err := strconv.ParseUint(ask[3], 10, 16)
-		must(t, err)
-		e, err := off.Policy.Effective(model.Client{Namespace: ask[1]}, model.Name{Namespace: ask[1], Name: ask[2]}, uint16(port), "")
-		if err != nil {
-			fmt.Fprintln(w, err)
-			return
-		}
-		if ask[0] == "policy" {
-			must(t, e.WriteText(w))
-			return
-		}
-		raw, err := json.Marshal(policy.LinkerdJSON(e))
-		must(t, err)
-		kind, accruals := linkerdKind(t, raw)
-		fmt.Fprintln(w, "protocol "+kind)
-		if len(accruals) == 2 && !bytes.Equal(accruals[0], accruals[1]) {
-			t.Error("the accruals of HTTP/1 and HTTP/2 differ")
-		}
-		if len(accruals) == 0 || accruals[0] == nil {
-			fmt.Fprintln(w, "(no failure_accrual)")
-			return
-		}
-		must(t, json.Indent(w, accruals[0], "", "  "))
-		w.WriteByte('\n')
+		onePolicy(t, w, off, ask[1], ask[2], ask[3], ask[0] == "linkerd")
 	case "routes":
 		routes(t, w, off, ask[1], ask[2], ask[3])
 	case "effective":
@@ -146,7 +101,7 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 	case "protocols":
 		protocols(t, w, off, model.Name{Namespace: ask[1], Name: ask[2]})
 	case "listeners":
-		n := node(ask[1])
+		n := nodeOf(ask[1])
 		if len(ask) > 2 {
 			n.Publish = ask[2]
 		}
@@ -155,9 +110,9 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 		}
 		resources(translate.KeyFor(translate.ListenerType, "*", n))
 	case "host":
-		resources(translate.KeyFor(translate.HostType, ask[2], node("x."+ask[1])))
+		resources(translate.KeyFor(translate.HostType, ask[2], nodeOf("x."+ask[1])))
 	case "cluster":
-		resources(translate.KeyFor(translate.ClusterType, ask[2], node(ask[1])))
+		resources(translate.KeyFor(translate.ClusterType, ask[2], nodeOf(ask[1])))
 	case "endpoints":
 		resources(translate.KeyFor(translate.EndpointType, ask[1], translate.Node{}))
 	case "status":
@@ -167,6 +122,65 @@ func answer(t *testing.T, w *bytes.Buffer, off *control.Offline, ask []string) {
 	default:
 		t.Fatalf("unknown question %q", ask)
 	}
+}
+
+// nodeOf is a proxy by its id, POD.NAMESPACE.
+func nodeOf(id string) translate.Node {
+	pod, ns, _ := strings.Cut(id, ".")
+	return translate.Node{Pod: model.Name{Namespace: ns, Name: pod}, Client: model.Client{Namespace: ns}}
+}
+
+// resources writes what a key stands for, as YAML, and has Envoy's rules say
+// whether it would take it.
+func resources(t *testing.T, w *bytes.Buffer, view translate.View, k translate.Key) {
+	t.Helper()
+	r := translate.Generate(view, k)
+	if len(r.Resources) == 0 {
+		fmt.Fprintln(w, "(none)")
+	}
+	for _, res := range r.Resources {
+		if err := validate(res.Message); err != nil {
+			t.Errorf("%s: Envoy would refuse it: %v", res.Name, err)
+		}
+		raw, err := protojson.Marshal(res.Message)
+		must(t, err)
+		y, err := yaml.JSONToYAML(raw)
+		must(t, err)
+		fmt.Fprintf(w, "%s:\n", res.Name)
+		for line := range strings.Lines(string(y)) {
+			w.WriteString("  " + line)
+		}
+	}
+}
+
+// onePolicy writes the policy of a port of a service for callers of its
+// namespace, as text, or what Linkerd would show of it.
+func onePolicy(t *testing.T, w *bytes.Buffer, off *control.Offline, namespace, service, number string, asLinkerd bool) {
+	t.Helper()
+	port, err := strconv.ParseUint(number, 10, 16)
+	must(t, err)
+	e, err := off.Policy.Effective(model.Client{Namespace: namespace}, model.Name{Namespace: namespace, Name: service}, uint16(port), "")
+	if err != nil {
+		fmt.Fprintln(w, err)
+		return
+	}
+	if !asLinkerd {
+		must(t, e.WriteText(w))
+		return
+	}
+	raw, err := json.Marshal(policy.LinkerdJSON(e))
+	must(t, err)
+	kind, accruals := linkerdKind(t, raw)
+	fmt.Fprintln(w, "protocol "+kind)
+	if len(accruals) == 2 && !bytes.Equal(accruals[0], accruals[1]) {
+		t.Error("the accruals of HTTP/1 and HTTP/2 differ")
+	}
+	if len(accruals) == 0 || accruals[0] == nil {
+		fmt.Fprintln(w, "(no failure_accrual)")
+		return
+	}
+	must(t, json.Indent(w, accruals[0], "", "  "))
+	w.WriteByte('\n')
 }
 
 // linkerdKind is the kind of protocol in a policy as Linkerd shows it, and the
