@@ -85,8 +85,10 @@ spec:
 	rest += strings.Replace(placed("caller", "caller", "eu-1"), "--response-text=caller", "--response-text=none", 1)
 	m := newWholeMesh(t, placed("near", "foo", "eu-1")+rest, nil)
 	c := m.client(m.instance("caller"))
+	near := func(a answer) bool { return a.status == 200 && strings.Contains(a.body, "near") }
+	askUntil(t, c, "http://foo/", "the own zone is there", near)
 	for range 50 {
-		if a := ask(t, c, "http://foo/"); a.status != 200 || !strings.Contains(a.body, "near") {
+		if a := ask(t, c, "http://foo/"); !near(a) {
 			t.Fatalf("while the own zone is well: %+v", a)
 		}
 	}

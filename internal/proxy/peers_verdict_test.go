@@ -227,7 +227,10 @@ func TestLostWithinALargeAnswer(t *testing.T) {
 				}
 				p.send(pattern(50_000_000))
 			})
-			r := newRig(t, []string{up.addr}, func(_ *ServerConfig, c *upstream.Config) { c.Breaker = firstFailure(time.Minute) })
+			r := newRig(t, []string{up.addr}, func(sc *ServerConfig, c *upstream.Config) {
+				c.Breaker = firstFailure(time.Minute)
+				sc.Clock = func() time.Duration { return time.Hour } // it stands: on a slow machine a verdict would be due
+			})
 			p := dial(t, r.addr)
 			p.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			if _, err := io.ReadFull(p.br, make([]byte, 900_000)); err != nil {

@@ -116,9 +116,11 @@ func TestConnectionsAreReused(t *testing.T) {
 				s.wg.Wait()
 			}
 		}
+		mu.Lock()
 		if len(from) != 1 {
 			t.Errorf("%v: %d connections for one copy after the other", p, len(from))
 		}
+		mu.Unlock()
 		if n := c.Limits().InFlight().Requests; n != 0 {
 			t.Errorf("%v: %d requests in flight", p, n)
 		}
