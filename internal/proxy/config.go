@@ -66,14 +66,16 @@ type Config struct {
 	// MaxMirrors bounds the mirrored copies under way on each listener. 0: none
 	// is sent.
 	MaxMirrors int
-	// HostIdle is how long a host stays subscribed without a request.
+	// HostIdle is how long a host stays subscribed without a request: at least so
+	// long, and at most twice. More than 0.
 	HostIdle time.Duration
-	// MaxHosts bounds the hosts that are subscribed at a time.
+	// MaxHosts bounds the hosts that are subscribed at a time, those that do not
+	// exist included. At least 1.
 	MaxHosts int
-	// Events is how many events of breakers are kept.
+	// Events is how many events of breakers are kept. At least 1.
 	Events int
 	// MinBackoff and MaxBackoff bound the time between two attempts to reach
-	// the control plane.
+	// the control plane. More than 0, and the former at most the latter.
 	MinBackoff, MaxBackoff time.Duration
 
 	// AccessLog is where the access log goes; nil: nowhere.

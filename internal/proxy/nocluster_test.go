@@ -9,8 +9,8 @@ func TestNoCluster(t *testing.T) {
 		"outbound|80||a.shop.svc.cluster.local":                                "nothing is known of a.shop.svc.cluster.local:80",
 		"outbound|80|v1|a.shop.svc.cluster.local":                              "nothing is known of subset v1 of a.shop.svc.cluster.local:80",
 		"outbound|80||a.shop.svc.cluster.local|via|b.shop":                     "nothing is known of a.shop.svc.cluster.local:80",
-		"invalid|80":                                                           "there is no cluster invalid|80",
-		"legacy":                                                               "there is no cluster legacy",
+		"invalid|80": "there is no cluster invalid|80",
+		"legacy":     "there is no cluster legacy",
 	} {
 		if got := noCluster(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

@@ -12,7 +12,9 @@ import (
 // The type of an answer of a route's own is the route's to say (Istio's example
 // of a directResponse does), and answers without content have none.
 func TestOwnAnswersAreWhole(t *testing.T) {
-	set := func(name, value string) []filter.Edit { return []filter.Edit{{Op: filter.Set, Name: name, Value: value}} }
+	set := func(name, value string) []filter.Edit {
+		return []filter.Edit{{Op: filter.Set, Name: name, Value: value}}
+	}
 	rules := []route.Rule{
 		{Name: "json", Match: prefix("/json"), Direct: &route.Direct{Status: 503, Body: []byte("{}")}, ResponseHeaders: set("Content-Type", "application/json")},
 		{Name: "none", Match: prefix("/none"), Direct: &route.Direct{Status: 204, Body: []byte("never sent")}},

@@ -228,14 +228,16 @@ type Fault struct {
 	Abort *FaultAbort `json:"abort,omitempty"`
 }
 
-// FaultDelay holds requests back before they go on.
+// FaultDelay holds a share of the requests back, for Duration each, before they
+// go on.
 type FaultDelay struct {
 	Origin   origin.Origin `json:"origin"`
 	Duration time.Duration `json:"duration"`
 	Percent  float64       `json:"percent"`
 }
 
-// FaultAbort answers with a status of HTTP, or of gRPC where HTTPStatus is 0.
+// FaultAbort answers with a status of HTTP, 200 to 599, or of gRPC where
+// HTTPStatus is 0.
 type FaultAbort struct {
 	Origin     origin.Origin `json:"origin"`
 	HTTPStatus uint32        `json:"httpStatus,omitempty"`

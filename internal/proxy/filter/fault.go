@@ -22,9 +22,11 @@ func (s Share) Percent() float64 { return float64(s) / 10_000 }
 // Fault delays and answers a share of the requests, in this order (Envoy's
 // fault filter). The two chances are independent. Immutable.
 type Fault struct {
+	// Delay is waited before a request goes on; 0: none.
 	Delay      time.Duration
 	DelayShare Share
-	// AbortStatus is one of HTTP; 0: AbortGRPC is what is answered.
+	// AbortStatus is one of HTTP, from 200 to 599; 0: AbortGRPC is what is
+	// answered, a status of gRPC.
 	AbortStatus int
 	AbortGRPC   int
 	AbortShare  Share
