@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -267,8 +268,11 @@ func agree(t *testing.T, seed uint64, services int, seen map[Kind]int) {
 func compare(a *Answer, resp *http.Response, body []byte) string {
 	o := &a.Outcome
 	if status := resp.Header.Get("Grpc-Status"); a.Request.GRPC && o.Kind != Forwarded && o.Kind != Redirected {
-		if resp.StatusCode != 200 || status == "" || status == "0" && o.Status != 200 {
-			return fmt.Sprintf("a caller of gRPC should get a grpc-status that stands for %d", o.Status)
+		if o.GRPCStatus == nil && o.Kind != Preflight {
+			return "nothing is said of the grpc-status"
+		}
+		if resp.StatusCode != 200 || o.GRPCStatus != nil && status != strconv.Itoa(*o.GRPCStatus) {
+			return fmt.Sprintf("a caller of gRPC should get the grpc-status that stands for %d", o.Status)
 		}
 		return ""
 	}

@@ -46,6 +46,7 @@ func Explain(v translate.View, from Caller, r *Request, breakers Breakers) *Answ
 		e.answer.Locality = from.Locality.String()
 	}
 	e.run()
+	e.speakGRPC()
 	return e.answer
 }
 

@@ -146,6 +146,9 @@ func (o *Outcome) sentence() string {
 	case Redirected:
 		return fmt.Sprintf("redirected with %d to %s", o.Status, o.Location)
 	case Direct:
+		if o.GRPCStatus != nil {
+			return fmt.Sprintf("answered with grpc-status %d (HTTP %d) by the route itself", *o.GRPCStatus, o.Status)
+		}
 		return fmt.Sprintf("answered with %d by the route itself", o.Status)
 	case Preflight:
 		return fmt.Sprintf("answered with %d by the route's policy of CORS", o.Status)
@@ -159,6 +162,9 @@ func (o *Outcome) sentence() string {
 	default:
 		if o.Status == 0 {
 			return o.Reason
+		}
+		if o.GRPCStatus != nil {
+			return fmt.Sprintf("refused with grpc-status %d: %s", *o.GRPCStatus, o.Reason)
 		}
 		return fmt.Sprintf("refused with %d: %s", o.Status, o.Reason)
 	}
