@@ -16,7 +16,9 @@ import (
 // Reading is everything that a control plane has read, in a form that another
 // program can make the same World and policy of: `recloser explain` and its
 // like answer for a mesh that runs with the code that they answer for files
-// with. No kind with secrets in it is read, so none is in a Reading.
+// with. Secrets and ConfigMaps are not read, so none is in a Reading; what
+// workloads have in their arguments and environment is: it is for those who may
+// read the manifests.
 type Reading struct {
 	// Objects by kind, namespace and name, each once, with the annotations that
 	// were set while the mesh runs.

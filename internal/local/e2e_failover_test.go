@@ -48,6 +48,7 @@ func TestFailoverEndToEnd(t *testing.T) {
 		placed("east", "foo-east", "eu-2") + caller
 	m := newWholeMesh(t, placed("west", "foo", "eu-1")+rest, nil)
 	c := m.client(m.instance("caller"))
+	askUntil(t, c, "http://foo/", "foo is there", func(a answer) bool { return a.status == 200 && strings.Contains(a.body, "west") })
 	for range 50 {
 		if a := ask(t, c, "http://foo/"); a.status != 200 || !strings.Contains(a.body, "west") {
 			t.Fatalf("while foo is well: %+v", a)
