@@ -239,3 +239,28 @@ func TestUnknownDialect(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestAddedConditionsAreTold: a retry of Gateway API is for failures of
+// connections too. Where the annotation is for statuses alone, that is told with
+// the place of the annotation.
+func TestAddedConditionsAreTold(t *testing.T) {
+	w, table, _ := read(t, `
+apiVersion: v1
+kind: Service
+metadata: {name: an, namespace: shop, annotations: {retry.linkerd.io/http: "502,503"}}
+spec: {selector: {app: an}, ports: [{port: 80, name: http}]}
+`)
+	got, err := Convert(w, table, Options{To: GatewayAPI})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for _, l := range got.Lost {
+		if l.Setting == "retry.on" && l.Object == "service/an -n shop" && strings.Contains(l.Field, "retry.linkerd.io/http") {
+			told++
+		}
+	}
+	if told != len(connectionFailures()) {
+		t.Errorf("%d told, want %d: %+v", told, len(connectionFailures()), got.Lost)
+	}
+}

@@ -166,6 +166,9 @@ func (c *converter) gatewayRetry(t *routing.Retry) {
 	for _, s := range t.Statuses.Value {
 		add(t.Statuses.Origin, s.First, s.Last)
 	}
+	if !t.On.IsSet() {
+		t.On.Origin = t.Origin
+	}
 	said := map[string]bool{}
 	for _, o := range t.On.Value {
 		said[o] = true
@@ -189,9 +192,6 @@ func (c *converter) gatewayRetry(t *routing.Retry) {
 		}
 	}
 	t.On.Value, t.Statuses.Value = connectionFailures(), nil
-	if !t.On.IsSet() {
-		t.On.Origin = t.Origin
-	}
 	for _, code := range sortedCodes(codes) {
 		t.Statuses.Value = append(t.Statuses.Value, routing.StatusRange{First: code, Last: code})
 	}
