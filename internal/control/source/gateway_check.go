@@ -51,7 +51,7 @@ func (c *gatewayCheck) add(field string, value any, allowed string) {
 // most bounds the length of a list.
 func (c *gatewayCheck) most(field string, have, most int) {
 	if have > most {
-		c.add(field, have, fmt.Sprintf("at most %d entries", most))
+		c.add(field, nil, fmt.Sprintf("at most %d entries; it has %d", most, have))
 	}
 }
 

@@ -63,3 +63,16 @@ func TestTypoDoesNotWiden(t *testing.T) {
 		}
 	}
 }
+
+// TestWordsOfRefusals: what is allowed is said without the words of programs,
+// and a count is not told as if it had been written.
+func TestWordsOfRefusals(t *testing.T) {
+	d := decode("{apiVersion: linkerd.io/v1alpha2, kind: ServiceProfile, metadata: {name: a.b.svc.cluster.local}, spec: {retryBudget: {minRetriesPerSecond: -1}}}\n")
+	if len(d.Problems) != 1 || d.Problems[0].Allowed != "a whole number from 0 to 4294967295" {
+		t.Errorf("%+v", d.Problems)
+	}
+	d = decode("{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: a}, spec: {rules: [" + strings.Repeat("{},", 18) + "]}}\n")
+	if len(d.Problems) != 1 || d.Problems[0].Value != "" || d.Problems[0].Reason != "at most 16 entries; it has 18" {
+		t.Errorf("%+v", d.Problems)
+	}
+}

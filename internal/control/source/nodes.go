@@ -95,6 +95,10 @@ func describe(t reflect.Type) string {
 		return "a whole number of 32 bits"
 	case reflect.Int, reflect.Int64:
 		return "a whole number"
+	case reflect.Uint32:
+		return "a whole number from 0 to 4294967295"
+	case reflect.Uint, reflect.Uint64:
+		return "a whole number from 0"
 	case reflect.Float64:
 		return "a number"
 	case reflect.String:
