@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,7 @@ type worldFlags struct {
 // --root-namespace.
 func addWorldFlags(cmd *cobra.Command, into *worldFlags) {
 	cmd.Flags().StringArrayVarP(&into.paths, "filename", "f", nil,
-		"manifest file or folder; may be given several times (default: the mesh that runs)")
+		"manifest file or folder, or - for the standard input; may be given several times (default: the mesh that runs)")
 	cmd.Flags().StringVar(&into.root, "root-namespace", "",
 		"with -f: namespace of the DestinationRules for the whole mesh (default "+policy.RootNamespace+")")
 	addControlFlag(cmd, &into.address)
@@ -39,7 +40,7 @@ func (w *worldFlags) live() bool { return len(w.paths) == 0 }
 // Either way the answer is made here, by the same code.
 func (w *worldFlags) open(ctx context.Context) (*control.Offline, error) {
 	if !w.live() {
-		o, err := control.ReadFor(w.root, w.paths)
+		o, err := control.ReadFor(w.root, readable(w.paths))
 		if err != nil {
 			return nil, usagef("%w", err)
 		}
@@ -79,4 +80,16 @@ func (c *callerFlags) client(o *control.Offline, namespace string) (model.Client
 		return model.Client{}, usagef("--from: %w", err)
 	}
 	return m, nil
+}
+
+// readable are paths with the file that "-" stands for, the standard input, as
+// in kubectl.
+func readable(paths []string) []string {
+	out := slices.Clone(paths)
+	for i, p := range out {
+		if p == "-" {
+			out[i] = "/dev/stdin"
+		}
+	}
+	return out
 }
