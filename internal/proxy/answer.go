@@ -116,7 +116,7 @@ func (x *exchange) refusal() (status int, headers []http1.Header, body []byte) {
 func (x *exchange) answerRow() telemetry.Answer {
 	a := *x.reason.Answer()
 	if x.reason == telemetry.ClusterNotFound && x.action != nil && x.action.MissingStatus != 0 {
-		a.Status, a.GRPC = x.action.MissingStatus, grpcOfStatus(x.action.MissingStatus)
+		a.Status, a.GRPC = x.action.MissingStatus, telemetry.GRPCOf(x.action.MissingStatus)
 	}
 	return a
 }

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -287,8 +286,7 @@ func (x *exchange) repeatable() bool {
 // isGRPC tells whether the caller speaks gRPC, whose errors are in trailers
 // (gRPC over HTTP2, Requests).
 func (x *exchange) isGRPC() bool {
-	ct, ok := http1.Find(x.req.Headers, "content-type")
-	return ok && bytes.HasPrefix(ct, []byte("application/grpc")) && !bytes.HasPrefix(ct, []byte("application/grpc-web"))
+	return http1.GRPC(x.req.Headers)
 }
 
 // forwardFields appends what the forwarded request has beyond the caller's

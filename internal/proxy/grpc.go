@@ -155,23 +155,3 @@ func statusOfGRPC(status int) int {
 	}
 	return 500
 }
-
-// grpcOfStatus is what a client of gRPC takes a status of HTTP for (gRPC,
-// http-grpc-status-mapping).
-func grpcOfStatus(status int) int {
-	switch status {
-	case 200:
-		return 0
-	case 400:
-		return 13
-	case 401:
-		return 16
-	case 403:
-		return 7
-	case 404:
-		return 12
-	case 429, 502, 503, 504:
-		return 14
-	}
-	return grpcUnknown
-}

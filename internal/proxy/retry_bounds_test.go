@@ -100,12 +100,12 @@ func TestPerTryTimeoutIsForTheHead(t *testing.T) {
 			for range 4 {
 				_, _ = io.WriteString(w, "x")
 				w.(http.Flusher).Flush()
-				time.Sleep(100 * time.Millisecond) //nolint:forbidigo // a slow answer
+				time.Sleep(150 * time.Millisecond) //nolint:forbidigo // a slow answer
 			}
 		})
 		t.Cleanup(func() { close(hung) })
 		r := withRoute(t, []string{up}, func(_ *ServerConfig, c *upstream.Config) { c.Protocol = p }, func(a *route.Action) {
-			a.Retry = &route.Retry{PerTry: 200 * time.Millisecond}
+			a.Retry = &route.Retry{PerTry: 500 * time.Millisecond}
 		})
 		if resp, got := ask(t, hc, "GET", r.url("/"), nil); resp.StatusCode != 200 || got != "xxxx" {
 			t.Errorf("%d %q", resp.StatusCode, got)

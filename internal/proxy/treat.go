@@ -99,7 +99,7 @@ func (x *exchange) own(status int, fields []http1.Header, body []byte) telemetry
 		fields = h.Apply(nil, &arena, fields, &v)
 	}
 	if status/100 != 3 && x.isGRPC() {
-		x.grpc = grpcOfStatus(status)
+		x.grpc = telemetry.GRPCOf(status)
 		fields = slices.DeleteFunc(fields, func(h http1.Header) bool { return http1.EqualFold(h.Name, "content-type") })
 		status, fields, body = 200, append(fields, grpcFields(x.grpc, body)...), nil
 	}
@@ -121,7 +121,7 @@ func (x *exchange) abort(status, grpc int) {
 	case status == 0 && !x.isGRPC():
 		x.ours.status = statusOfGRPC(grpc)
 	case status != 0 && x.isGRPC():
-		grpc = grpcOfStatus(status)
+		grpc = telemetry.GRPCOf(status)
 		fallthrough
 	case status == 0:
 		x.grpc = grpc

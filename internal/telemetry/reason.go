@@ -121,3 +121,24 @@ func Reasons() []Reason {
 	}
 	return all
 }
+
+// GRPCOf is what a client of gRPC takes a status of HTTP for (gRPC,
+// http-grpc-status-mapping); 2, UNKNOWN, where that says nothing.
+func GRPCOf(status int) int {
+	switch status {
+	case 200:
+		return 0
+	case 400:
+		return 13
+	case 401:
+		return 16
+	case 403:
+		return 7
+	case 404:
+		return 12
+	case 429, 502, 503, 504:
+		return 14
+	default:
+		return 2
+	}
+}

@@ -17,6 +17,8 @@
 // for the rest of one, or whether a connection is kept is up to the caller.
 package http1
 
+import "bytes"
+
 // Limits bounds what one message may cost. A zero field means its default.
 type Limits struct {
 	// MaxHeadBytes bounds a head: the start line, all field lines and the
@@ -95,6 +97,13 @@ func Find(hs []Header, lowerName string) (value []byte, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// GRPC tells whether the fields are those of a call of gRPC, whose errors are in
+// trailers (gRPC over HTTP2, Requests). gRPC-Web is ordinary HTTP.
+func GRPC(hs []Header) bool {
+	ct, ok := Find(hs, "content-type")
+	return ok && bytes.HasPrefix(ct, []byte("application/grpc")) && !bytes.HasPrefix(ct, []byte("application/grpc-web"))
 }
 
 // BodyKind says how the end of a body is known (RFC 9112 section 6.3).
